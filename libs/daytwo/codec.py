@@ -1,0 +1,85 @@
+"""Avro in Confluent framing: a zero byte, the schema id in four bytes big-endian, the body.
+
+The writer's schema, found by its id, decides how bytes are read. What fastavro lets pass is an error here: trailing bytes,
+numbers out of range, and (with `strict`) any byte that no proper writer would have written.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+
+from daytwo.errors import UnreadableError
+from daytwo.strict_avro import read_strictly
+from daytwo.topic import R, Record, Topic
+
+HEADER_BYTES: Final = 5
+
+
+@cache
+def registry() -> dict[int, dict[str, Any]]:
+    """Every released schema by id: {id: {subject, version, schema}}."""
+    text = files("daytwo").joinpath("schemas.json").read_text()
+    return {int(schema_id): entry for schema_id, entry in json.loads(text).items()}
+
+
+@cache
+def _parsed(schema_id: int) -> Any:
+    return parse_schema(registry()[schema_id]["schema"])
+
+
+def encode(topic: Topic[R], record: R) -> bytes:
+    """The record as bytes. Raises ValueError or TypeError where a value does not fit its type."""
+    out = io.BytesIO()
+    out.write(b"\0" + topic.schema_id.to_bytes(4, "big"))
+    schemaless_writer(out, _parsed(topic.schema_id), record.to_avro())
+    return out.getvalue()
+
+
+def decode(topic: Topic[R], data: bytes, *, strict: bool = False) -> R:
+    """The record in `data`.
+
+    `strict` is for records that others wrote: every byte is accounted for, by writing the record again or, where a proper
+    writer chose another form, by reading it again byte by byte.
+    Raises UnreadableError; where a record could be read but must not be trusted, it is the error's `partial`.
+    """
+    schema_id = _schema_id(topic, data)
+    stream = io.BytesIO(data)
+    stream.seek(HEADER_BYTES)
+    try:
+        reader = None if schema_id == topic.schema_id else _parsed(topic.schema_id)
+        value: Any = schemaless_reader(stream, _parsed(schema_id), reader)
+        record = topic.record.from_avro(value)
+    except (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RecursionError) as error:
+        raise UnreadableError("unreadable", f"the body does not fit schema {schema_id}: {error!r}") from error
+    if stream.tell() != len(data):
+        raise UnreadableError("unreadable", f"{len(data) - stream.tell()} bytes behind the record", partial=record)
+    if strict:
+        _check_every_byte(schema_id, topic, record, data)
+    return record
+
+
+def _schema_id(topic: Topic[Any], data: bytes) -> int:
+    if len(data) < HEADER_BYTES or data[0] != 0:
+        raise UnreadableError("unreadable", "no Confluent framing: a zero byte and a four-byte schema id must come first")
+    schema_id = int.from_bytes(data[1:HEADER_BYTES], "big")
+    entry = registry().get(schema_id)
+    if entry is None:
+        raise UnreadableError("unreadable", f"unknown schema id {schema_id}")
+    if entry["subject"] != f"{topic.name}-value":
+        raise UnreadableError("unreadable", f"schema id {schema_id} is of {entry['subject']}, not of {topic.name}")
+    return schema_id
+
+
+def _check_every_byte(schema_id: int, topic: Topic[Any], record: Record, data: bytes) -> None:
+    if schema_id == topic.schema_id and encode(topic, record) == data:
+        return
+    try:
+        read_strictly(registry()[schema_id]["schema"], data[HEADER_BYTES:])
+    except ValueError as error:
+        raise UnreadableError("unreadable", f"not proper Avro: {error}", partial=record) from error

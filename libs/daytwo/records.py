@@ -1,0 +1,1644 @@
+"""The records of every topic, as frozen dataclasses.
+
+Generated from schemas/ by `make schemas`; do not edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from daytwo.avro_values import boolean, double, int32, int64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """Price of one deployment as of admission; what it charges is computed from this and nothing else."""
+
+    deployment: str
+    """Name of the deployment."""
+    input_nano_per_mtok: int
+    """Nano-dollars per million input tokens."""
+    cached_input_nano_per_mtok: int
+    """Nano-dollars per million cached input tokens."""
+    output_nano_per_mtok: int
+    """Nano-dollars per million output tokens."""
+    request_nano: int = 0
+    """Nano-dollars per call."""
+    source: str
+    """Where the price is from, for example genai-prices:openai/gpt-4o-mini or daytwo.yaml."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Quote:
+        return cls(
+            deployment=value["deployment"],
+            input_nano_per_mtok=value["input_nano_per_mtok"],
+            cached_input_nano_per_mtok=value["cached_input_nano_per_mtok"],
+            output_nano_per_mtok=value["output_nano_per_mtok"],
+            request_nano=value["request_nano"],
+            source=value["source"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "deployment": self.deployment,
+            "input_nano_per_mtok": int64(self.input_nano_per_mtok),
+            "cached_input_nano_per_mtok": int64(self.cached_input_nano_per_mtok),
+            "output_nano_per_mtok": int64(self.output_nano_per_mtok),
+            "request_nano": int64(self.request_nano),
+            "source": self.source,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What cost-meter decided before any money is spent."""
+
+    cache_only: bool
+    """True: only a cached answer may be given; nothing is reserved."""
+    reserved_nano: int
+    """Nano-dollars reserved: the worst case of every route and retry that may be taken."""
+    input_tokens_bound: int
+    """Upper bound of input tokens of one attempt, grounding included."""
+    attempts_bound: int
+    """Number of attempts that were reserved for; the router makes no more."""
+    quotes: tuple[Quote, ...] = ()
+    """Prices of the deployments that may be used; others may not."""
+    reason: str = ""
+    """Why cache_only, else empty."""
+    retry_at_ms: int | None = None
+    """When the cap that was hit renews, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Admission:
+        return cls(
+            cache_only=value["cache_only"],
+            reserved_nano=value["reserved_nano"],
+            input_tokens_bound=value["input_tokens_bound"],
+            attempts_bound=int32(value["attempts_bound"]),
+            quotes=tuple([Quote.from_avro(item) for item in value["quotes"]]),
+            reason=value["reason"],
+            retry_at_ms=value["retry_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "cache_only": boolean(self.cache_only),
+            "reserved_nano": int64(self.reserved_nano),
+            "input_tokens_bound": int64(self.input_tokens_bound),
+            "attempts_bound": int32(self.attempts_bound),
+            "quotes": [item.to_avro() for item in self.quotes],
+            "reason": self.reason,
+            "retry_at_ms": None if self.retry_at_ms is None else int64(self.retry_at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vector:
+    """An embedding and where it is from. Vectors of different model or version are never compared."""
+
+    model: str
+    """Name of the embedding model, for example wordllama-256 or minilm-int8."""
+    version: str
+    """Version of its weights."""
+    dimension: int
+    """Number of components."""
+    values: bytes
+    """Components, little-endian float32, of Euclidean length 1."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Vector:
+        return cls(
+            model=value["model"],
+            version=value["version"],
+            dimension=int32(value["dimension"]),
+            values=value["values"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "version": self.version,
+            "dimension": int32(self.dimension),
+            "values": self.values,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call of a tool that a model asked for, as in the OpenAI API."""
+
+    id: str
+    """Id of the call; the tool's answer names it in tool_call_id."""
+    name: str
+    """Name of the function."""
+    arguments: str
+    """Arguments, as the JSON text the model wrote; not checked to be valid JSON."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> ToolCall:
+        return cls(
+            id=value["id"],
+            name=value["name"],
+            arguments=value["arguments"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "arguments": self.arguments,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One chat message, as in the OpenAI API."""
+
+    role: str
+    """system, developer, user, assistant or tool; anything else is refused by ingest."""
+    content: str | None = None
+    """Text; null only where tool_calls says what the assistant did."""
+    name: str = ""
+    """Name of the author, or empty."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Calls the assistant asked for."""
+    tool_call_id: str = ""
+    """For role tool: the call this answers; else empty."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Message:
+        return cls(
+            role=value["role"],
+            content=value["content"],
+            name=value["name"],
+            tool_calls=tuple([ToolCall.from_avro(item) for item in value["tool_calls"]]),
+            tool_call_id=value["tool_call_id"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "role": self.role,
+            "content": self.content,
+            "name": self.name,
+            "tool_calls": [item.to_avro() for item in self.tool_calls],
+            "tool_call_id": self.tool_call_id,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A passage that was put before the model."""
+
+    number: int
+    """The number the passage has in the prompt, from 1."""
+    chunk_id: str
+    """Id of the chunk."""
+    source: str
+    """Source of the document."""
+    title: str = ""
+    """Title of the document or heading."""
+    score: float
+    """Cosine similarity with the question, -1 to 1."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Citation:
+        return cls(
+            number=int32(value["number"]),
+            chunk_id=value["chunk_id"],
+            source=value["source"],
+            title=value["title"],
+            score=value["score"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "number": int32(self.number),
+            "chunk_id": self.chunk_id,
+            "source": self.source,
+            "title": self.title,
+            "score": double(self.score),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens, as counted by whoever charges for them."""
+
+    input_tokens: int = 0
+    """Tokens read, cached ones included."""
+    cached_input_tokens: int = 0
+    """Of these, tokens the provider had cached."""
+    output_tokens: int = 0
+    """Tokens written, reasoning included."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Usage:
+        return cls(
+            input_tokens=value["input_tokens"],
+            cached_input_tokens=value["cached_input_tokens"],
+            output_tokens=value["output_tokens"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "input_tokens": int64(self.input_tokens),
+            "cached_input_tokens": int64(self.cached_input_tokens),
+            "output_tokens": int64(self.output_tokens),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerLearned:
+    """An answer a provider gave and the cache may give again. The latest record of a key holds."""
+
+    answer_id: str
+    """uuid5 of tenant, question and request."""
+    tenant: str
+    """Whose it is; nobody else ever gets it."""
+    question: str
+    """Key of the question: SHA-256, 32 hex digits, of the normalised conversation, model, parameters and grounding scope."""
+    scope: str
+    """SHA-256, 32 hex digits, of all that must be equal for a semantic hit: model, parameters, system prompt, grounding scope."""
+    question_text: str
+    """The last user message."""
+    single_turn: bool
+    """True: the question stands alone and may be matched by meaning."""
+    vector: Vector | None = None
+    """Embedding of the last user message; null where nothing needs it."""
+    message: Message
+    """The answer."""
+    finish_reason: str
+    """As the provider said."""
+    citations: tuple[Citation, ...] = ()
+    """Its citations."""
+    usage: Usage
+    """Tokens it had cost."""
+    cost_nano: int
+    """Nano-dollars it had cost."""
+    deployment: str
+    """Who gave it."""
+    model: str
+    """Model that gave it."""
+    request_id: str
+    """Request it was given to."""
+    learned_at_ms: int
+    """When, epoch milliseconds."""
+    expires_at_ms: int
+    """From then on it is not served, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> AnswerLearned:
+        return cls(
+            answer_id=value["answer_id"],
+            tenant=value["tenant"],
+            question=value["question"],
+            scope=value["scope"],
+            question_text=value["question_text"],
+            single_turn=value["single_turn"],
+            vector=None if value["vector"] is None else Vector.from_avro(value["vector"]),
+            message=Message.from_avro(value["message"]),
+            finish_reason=value["finish_reason"],
+            citations=tuple([Citation.from_avro(item) for item in value["citations"]]),
+            usage=Usage.from_avro(value["usage"]),
+            cost_nano=value["cost_nano"],
+            deployment=value["deployment"],
+            model=value["model"],
+            request_id=value["request_id"],
+            learned_at_ms=value["learned_at_ms"],
+            expires_at_ms=value["expires_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "answer_id": self.answer_id,
+            "tenant": self.tenant,
+            "question": self.question,
+            "scope": self.scope,
+            "question_text": self.question_text,
+            "single_turn": boolean(self.single_turn),
+            "vector": None if self.vector is None else ("daytwo.Vector", self.vector.to_avro()),
+            "message": self.message.to_avro(),
+            "finish_reason": self.finish_reason,
+            "citations": [item.to_avro() for item in self.citations],
+            "usage": self.usage.to_avro(),
+            "cost_nano": int64(self.cost_nano),
+            "deployment": self.deployment,
+            "model": self.model,
+            "request_id": self.request_id,
+            "learned_at_ms": int64(self.learned_at_ms),
+            "expires_at_ms": int64(self.expires_at_ms),
+        }
+
+AttemptOutcome = Literal["succeeded", "failed", "unknown"]
+"""How one call of a provider ended. unknown: it may have been charged; it counts in full."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFinished:
+    """How a call of a provider ended; a finished one is never bought again."""
+
+    attempt_id: str
+    """uuid5 of request and number; the provider gets it in the header x-daytwo-attempt."""
+    request_id: str
+    """Id of the request."""
+    tenant: str
+    """Tenant of the request."""
+    session: str
+    """Session of the request, or empty."""
+    number: int
+    """Number of the attempt, from 1."""
+    deployment: str
+    """Name of the deployment."""
+    model: str
+    """Model as the provider calls it."""
+    outcome: AttemptOutcome
+    """How it ended."""
+    reason: str = ""
+    """Why it failed, else empty."""
+    status: int = 0
+    """HTTP status, 0 if none came."""
+    message: Message | None = None
+    """The answer."""
+    finish_reason: str = ""
+    """As the provider said."""
+    usage: Usage
+    """Tokens the provider charged."""
+    cost_nano: int
+    """Nano-dollars booked."""
+    retry_after_ms: int | None = None
+    """What the provider asked for."""
+    latency_ms: float
+    """Milliseconds from call to end."""
+    ended_at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> AttemptFinished:
+        return cls(
+            attempt_id=value["attempt_id"],
+            request_id=value["request_id"],
+            tenant=value["tenant"],
+            session=value["session"],
+            number=int32(value["number"]),
+            deployment=value["deployment"],
+            model=value["model"],
+            outcome=value["outcome"],
+            reason=value["reason"],
+            status=int32(value["status"]),
+            message=None if value["message"] is None else Message.from_avro(value["message"]),
+            finish_reason=value["finish_reason"],
+            usage=Usage.from_avro(value["usage"]),
+            cost_nano=value["cost_nano"],
+            retry_after_ms=value["retry_after_ms"],
+            latency_ms=value["latency_ms"],
+            ended_at_ms=value["ended_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "attempt_id": self.attempt_id,
+            "request_id": self.request_id,
+            "tenant": self.tenant,
+            "session": self.session,
+            "number": int32(self.number),
+            "deployment": self.deployment,
+            "model": self.model,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "status": int32(self.status),
+            "message": None if self.message is None else ("daytwo.Message", self.message.to_avro()),
+            "finish_reason": self.finish_reason,
+            "usage": self.usage.to_avro(),
+            "cost_nano": int64(self.cost_nano),
+            "retry_after_ms": None if self.retry_after_ms is None else int64(self.retry_after_ms),
+            "latency_ms": double(self.latency_ms),
+            "ended_at_ms": int64(self.ended_at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted:
+    """Written, and acknowledged, before a provider is called."""
+
+    attempt_id: str
+    """uuid5 of request and number; the provider gets it in the header x-daytwo-attempt."""
+    request_id: str
+    """Id of the request."""
+    tenant: str
+    """Tenant of the request."""
+    session: str
+    """Session of the request, or empty."""
+    number: int
+    """Number of the attempt, from 1."""
+    deployment: str
+    """Name of the deployment."""
+    model: str
+    """Model as the provider calls it."""
+    bound_nano: int
+    """Nano-dollars this attempt costs at most."""
+    started_at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> AttemptStarted:
+        return cls(
+            attempt_id=value["attempt_id"],
+            request_id=value["request_id"],
+            tenant=value["tenant"],
+            session=value["session"],
+            number=int32(value["number"]),
+            deployment=value["deployment"],
+            model=value["model"],
+            bound_nano=value["bound_nano"],
+            started_at_ms=value["started_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "attempt_id": self.attempt_id,
+            "request_id": self.request_id,
+            "tenant": self.tenant,
+            "session": self.session,
+            "number": int32(self.number),
+            "deployment": self.deployment,
+            "model": self.model,
+            "bound_nano": int64(self.bound_nano),
+            "started_at_ms": int64(self.started_at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSummary:
+    """One call of a provider, in short."""
+
+    attempt_id: str
+    """Id of the attempt; the provider got it in the header x-daytwo-attempt."""
+    deployment: str
+    """Name of the deployment."""
+    outcome: AttemptOutcome
+    """How it ended."""
+    reason: str = ""
+    """Why it failed, for example timeout, status_429, connection; empty if it succeeded."""
+    latency_ms: float
+    """Milliseconds from call to end."""
+    cost_nano: int
+    """Nano-dollars booked; for unknown the worst case."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> AttemptSummary:
+        return cls(
+            attempt_id=value["attempt_id"],
+            deployment=value["deployment"],
+            outcome=value["outcome"],
+            reason=value["reason"],
+            latency_ms=value["latency_ms"],
+            cost_nano=value["cost_nano"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "attempt_id": self.attempt_id,
+            "deployment": self.deployment,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "latency_ms": double(self.latency_ms),
+            "cost_nano": int64(self.cost_nano),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMatch:
+    """What a cached answer was matched by."""
+
+    kind: str
+    """exact, semantic or coalesced (answered by an equal question in flight)."""
+    answer_id: str
+    """Id of the learned answer; for coalesced the request that was answered."""
+    question: str
+    """The question that was answered then."""
+    similarity: float
+    """Cosine similarity of the two questions; 1 for exact and coalesced."""
+    age_ms: int
+    """Milliseconds since the answer was learned."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> CacheMatch:
+        return cls(
+            kind=value["kind"],
+            answer_id=value["answer_id"],
+            question=value["question"],
+            similarity=value["similarity"],
+            age_ms=value["age_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "answer_id": self.answer_id,
+            "question": self.question,
+            "similarity": double(self.similarity),
+            "age_ms": int64(self.age_ms),
+        }
+
+CacheMode = Literal["use", "refresh", "off"]
+"""use: read and learn. refresh: do not read, but learn. off: neither."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePolicy:
+    """How a tenant's answers are cached."""
+
+    enabled: bool = True
+    """False: never read nor learn."""
+    threshold: float = 0.95
+    """Least cosine similarity of a semantic hit, 0 to 1; above 1: exact hits only."""
+    ttl_s: int = 86400
+    """Seconds an answer may be served."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> CachePolicy:
+        return cls(
+            enabled=value["enabled"],
+            threshold=value["threshold"],
+            ttl_s=value["ttl_s"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "enabled": boolean(self.enabled),
+            "threshold": double(self.threshold),
+            "ttl_s": int64(self.ttl_s),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """A spending cap that holds."""
+
+    scope: str
+    """tenant, or user or workflow (each user or workflow of the tenant has the cap of its own)."""
+    period: str
+    """hour, day, month (UTC) or total."""
+    limit_nano: int
+    """Nano-dollars; settled + reserved never exceeds it."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Cap:
+        return cls(
+            scope=value["scope"],
+            period=value["period"],
+            limit_nano=value["limit_nano"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "scope": self.scope,
+            "period": self.period,
+            "limit_nano": int64(self.limit_nano),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkAccepted:
+    """One chunk of a document; or, with count 0, the removal of its source."""
+
+    document_id: str
+    """Id of the submission."""
+    tenant: str
+    """Whose it is."""
+    collection: str
+    """Collection it goes to."""
+    source: str
+    """Name of the document."""
+    version: str
+    """SHA-256 of content and settings, 32 hex digits."""
+    chunk_id: str
+    """uuid5 of tenant, collection, source, version and index; empty for a removal."""
+    index: int
+    """Place in the document, from 0."""
+    count: int
+    """Number of chunks of the document; 0: remove the source."""
+    text: str
+    """The text, as it is embedded and cited."""
+    title: str = ""
+    """Title of the document."""
+    category: str = ""
+    """Category."""
+    published_at_ms: int = 0
+    """Epoch milliseconds; 0: unknown."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of the submission."""
+    traceparent: str = ""
+    """W3C trace context, or empty."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> ChunkAccepted:
+        return cls(
+            document_id=value["document_id"],
+            tenant=value["tenant"],
+            collection=value["collection"],
+            source=value["source"],
+            version=value["version"],
+            chunk_id=value["chunk_id"],
+            index=int32(value["index"]),
+            count=int32(value["count"]),
+            text=value["text"],
+            title=value["title"],
+            category=value["category"],
+            published_at_ms=value["published_at_ms"],
+            metadata=value["metadata"],
+            traceparent=value["traceparent"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "document_id": self.document_id,
+            "tenant": self.tenant,
+            "collection": self.collection,
+            "source": self.source,
+            "version": self.version,
+            "chunk_id": self.chunk_id,
+            "index": int32(self.index),
+            "count": int32(self.count),
+            "text": self.text,
+            "title": self.title,
+            "category": self.category,
+            "published_at_ms": int64(self.published_at_ms),
+            "metadata": self.metadata,
+            "traceparent": self.traceparent,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkEmbedded:
+    """A chunk with its embedding."""
+
+    chunk: ChunkAccepted
+    """The chunk."""
+    vector: Vector | None = None
+    """Its embedding; null for a removal."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> ChunkEmbedded:
+        return cls(
+            chunk=ChunkAccepted.from_avro(value["chunk"]),
+            vector=None if value["vector"] is None else Vector.from_avro(value["vector"]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "chunk": self.chunk.to_avro(),
+            "vector": None if self.vector is None else ("daytwo.Vector", self.vector.to_avro()),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A record that can never be processed, with all that is needed to see why and to send it again."""
+
+    service: str
+    """Service that set it aside."""
+    topic: str
+    """Topic it was read from."""
+    partition: int
+    """Partition."""
+    offset: int
+    """Offset."""
+    timestamp_ms: int
+    """Its Kafka timestamp, epoch milliseconds."""
+    key: bytes | None
+    """Its key."""
+    value: bytes | None
+    """Its value, byte for byte."""
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+    """Its headers; of a repeated one the last."""
+    reason: str
+    """Reason code a program can match."""
+    detail: str = ""
+    """The reason in words."""
+    traceback: str = ""
+    """Where in the code, if it was a bug."""
+    request_id: str = ""
+    """Request it belongs to, if that can be read."""
+    tenant: str = ""
+    """Tenant, if that can be read."""
+    failed_at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> DeadLetter:
+        return cls(
+            service=value["service"],
+            topic=value["topic"],
+            partition=int32(value["partition"]),
+            offset=value["offset"],
+            timestamp_ms=value["timestamp_ms"],
+            key=value["key"],
+            value=value["value"],
+            headers=value["headers"],
+            reason=value["reason"],
+            detail=value["detail"],
+            traceback=value["traceback"],
+            request_id=value["request_id"],
+            tenant=value["tenant"],
+            failed_at_ms=value["failed_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "service": self.service,
+            "topic": self.topic,
+            "partition": int32(self.partition),
+            "offset": int64(self.offset),
+            "timestamp_ms": int64(self.timestamp_ms),
+            "key": self.key,
+            "value": self.value,
+            "headers": self.headers,
+            "reason": self.reason,
+            "detail": self.detail,
+            "traceback": self.traceback,
+            "request_id": self.request_id,
+            "tenant": self.tenant,
+            "failed_at_ms": int64(self.failed_at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentConfigured:
+    """A model served somewhere. The latest record of a key holds."""
+
+    deployment: str
+    """Name of the deployment."""
+    active: bool = True
+    """False: it is not used."""
+    provider: str
+    """Provider as genai-prices names it, for example openai; or any name for a model of one's own."""
+    model: str
+    """Model as the provider calls it."""
+    base_url: str
+    """Address of its OpenAI-compatible API, up to and including /v1."""
+    api_key_env: str = ""
+    """Name of the environment variable of the inference-router that holds the key, or empty."""
+    aliases: tuple[str, ...]
+    """Aliases it serves, besides its own name and its model."""
+    priority: int = 0
+    """Tier; lower is tried first, the next tier is the fallback."""
+    weight: int = 1
+    """Share of the traffic within its tier, 1 or more."""
+    timeout_ms: int = 60000
+    """Longest time of one attempt, milliseconds; the deadline may shorten it."""
+    max_in_flight: int = 256
+    """Calls at the same time, per router."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> DeploymentConfigured:
+        return cls(
+            deployment=value["deployment"],
+            active=value["active"],
+            provider=value["provider"],
+            model=value["model"],
+            base_url=value["base_url"],
+            api_key_env=value["api_key_env"],
+            aliases=tuple(value["aliases"]),
+            priority=int32(value["priority"]),
+            weight=int32(value["weight"]),
+            timeout_ms=value["timeout_ms"],
+            max_in_flight=int32(value["max_in_flight"]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "deployment": self.deployment,
+            "active": boolean(self.active),
+            "provider": self.provider,
+            "model": self.model,
+            "base_url": self.base_url,
+            "api_key_env": self.api_key_env,
+            "aliases": self.aliases,
+            "priority": int32(self.priority),
+            "weight": int32(self.weight),
+            "timeout_ms": int64(self.timeout_ms),
+            "max_in_flight": int32(self.max_in_flight),
+        }
+
+DocumentOutcome = Literal["indexed", "removed", "refused", "failed"]
+"""How a document ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFinished:
+    """The end of a document: once indexed it is found by the next request."""
+
+    document_id: str
+    """Id of the submission."""
+    tenant: str
+    """Whose it is."""
+    collection: str
+    """Collection."""
+    source: str
+    """Name of the document."""
+    outcome: DocumentOutcome
+    """How it ended."""
+    reason: str
+    """Reason code a program can match."""
+    detail: str = ""
+    """The reason in words."""
+    version: str = ""
+    """Version that is now served, or empty."""
+    chunks: int = 0
+    """Number of chunks now served."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of the submission."""
+    traceparent: str = ""
+    """Trace context."""
+    finished_at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> DocumentFinished:
+        return cls(
+            document_id=value["document_id"],
+            tenant=value["tenant"],
+            collection=value["collection"],
+            source=value["source"],
+            outcome=value["outcome"],
+            reason=value["reason"],
+            detail=value["detail"],
+            version=value["version"],
+            chunks=int32(value["chunks"]),
+            metadata=value["metadata"],
+            traceparent=value["traceparent"],
+            finished_at_ms=value["finished_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "document_id": self.document_id,
+            "tenant": self.tenant,
+            "collection": self.collection,
+            "source": self.source,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "detail": self.detail,
+            "version": self.version,
+            "chunks": int32(self.chunks),
+            "metadata": self.metadata,
+            "traceparent": self.traceparent,
+            "finished_at_ms": int64(self.finished_at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentSubmitted:
+    """A document to ground answers in, or its removal."""
+
+    document_id: str
+    """Id the client chose for this submission; the result carries it."""
+    tenant: str
+    """Whose it is."""
+    collection: str
+    """Collection it goes to."""
+    source: str
+    """Lasting name of the document, for example its path or address, at most 512 characters; a new version of a source replaces the old."""
+    content: bytes | None = None
+    """UTF-8 text; null: remove the source."""
+    media_type: str = "text/plain"
+    """text/plain, text/markdown or text/html."""
+    title: str = ""
+    """Title, or empty."""
+    category: str = ""
+    """For filters, or empty."""
+    published_at_ms: int = 0
+    """For filters, epoch milliseconds; 0: unknown."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Free labels, handed back in the result."""
+    traceparent: str = ""
+    """W3C trace context, or empty."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> DocumentSubmitted:
+        return cls(
+            document_id=value["document_id"],
+            tenant=value["tenant"],
+            collection=value["collection"],
+            source=value["source"],
+            content=value["content"],
+            media_type=value["media_type"],
+            title=value["title"],
+            category=value["category"],
+            published_at_ms=value["published_at_ms"],
+            metadata=value["metadata"],
+            traceparent=value["traceparent"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "document_id": self.document_id,
+            "tenant": self.tenant,
+            "collection": self.collection,
+            "source": self.source,
+            "content": self.content,
+            "media_type": self.media_type,
+            "title": self.title,
+            "category": self.category,
+            "published_at_ms": int64(self.published_at_ms),
+            "metadata": self.metadata,
+            "traceparent": self.traceparent,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounding:
+    """What the answer is to be grounded in."""
+
+    collection: str
+    """Name of the tenant's collection."""
+    sources: tuple[str, ...] = ()
+    """Only chunks of these sources; empty: all."""
+    categories: tuple[str, ...] = ()
+    """Only chunks of these categories; empty: all."""
+    after_ms: int | None = None
+    """Only chunks published at or after this moment, epoch milliseconds."""
+    before_ms: int | None = None
+    """Only chunks published before this moment, epoch milliseconds."""
+    top_k: int = 5
+    """Number of passages at most, 1 to 50."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Grounding:
+        return cls(
+            collection=value["collection"],
+            sources=tuple(value["sources"]),
+            categories=tuple(value["categories"]),
+            after_ms=value["after_ms"],
+            before_ms=value["before_ms"],
+            top_k=int32(value["top_k"]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "collection": self.collection,
+            "sources": self.sources,
+            "categories": self.categories,
+            "after_ms": None if self.after_ms is None else int64(self.after_ms),
+            "before_ms": None if self.before_ms is None else int64(self.before_ms),
+            "top_k": int32(self.top_k),
+        }
+
+Lane = Literal["interactive", "batch"]
+"""Priority: interactive goes before batch where they compete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSampled:
+    """One sample of one metric of one service."""
+
+    service: str
+    """Service."""
+    instance: str
+    """Instance of the service, for example ingest-0."""
+    name: str
+    """Prometheus name of the metric."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Its labels."""
+    value: float
+    """Its value."""
+    at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> MetricSampled:
+        return cls(
+            service=value["service"],
+            instance=value["instance"],
+            name=value["name"],
+            labels=value["labels"],
+            value=value["value"],
+            at_ms=value["at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "service": self.service,
+            "instance": self.instance,
+            "name": self.name,
+            "labels": self.labels,
+            "value": double(self.value),
+            "at_ms": int64(self.at_ms),
+        }
+
+Outcome = Literal["answered", "answered_in_part", "escalated", "refused", "expired", "failed"]
+"""How a request ended. Every request ends in exactly one of these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A chunk found for a request."""
+
+    chunk_id: str
+    """Id of the chunk."""
+    source: str
+    """Source of the document."""
+    title: str = ""
+    """Title of the document or heading."""
+    category: str = ""
+    """Category of the document."""
+    text: str
+    """The chunk's text."""
+    score: float
+    """Cosine similarity with the question, -1 to 1."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Passage:
+        return cls(
+            chunk_id=value["chunk_id"],
+            source=value["source"],
+            title=value["title"],
+            category=value["category"],
+            text=value["text"],
+            score=value["score"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "chunk_id": self.chunk_id,
+            "source": self.source,
+            "title": self.title,
+            "category": self.category,
+            "text": self.text,
+            "score": double(self.score),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceConfigured:
+    """An override of the price of a model from a moment on. The latest record of a key holds."""
+
+    provider: str
+    """Provider of the deployment."""
+    model: str
+    """Model as the provider calls it."""
+    valid_from_ms: int
+    """Epoch milliseconds."""
+    active: bool = True
+    """False: withdrawn."""
+    input_nano_per_mtok: int
+    """Nano-dollars per million input tokens."""
+    cached_input_nano_per_mtok: int
+    """Nano-dollars per million cached input tokens."""
+    output_nano_per_mtok: int
+    """Nano-dollars per million output tokens."""
+    request_nano: int = 0
+    """Nano-dollars per call."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> PriceConfigured:
+        return cls(
+            provider=value["provider"],
+            model=value["model"],
+            valid_from_ms=value["valid_from_ms"],
+            active=value["active"],
+            input_nano_per_mtok=value["input_nano_per_mtok"],
+            cached_input_nano_per_mtok=value["cached_input_nano_per_mtok"],
+            output_nano_per_mtok=value["output_nano_per_mtok"],
+            request_nano=value["request_nano"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "provider": self.provider,
+            "model": self.model,
+            "valid_from_ms": int64(self.valid_from_ms),
+            "active": boolean(self.active),
+            "input_nano_per_mtok": int64(self.input_nano_per_mtok),
+            "cached_input_nano_per_mtok": int64(self.cached_input_nano_per_mtok),
+            "output_nano_per_mtok": int64(self.output_nano_per_mtok),
+            "request_nano": int64(self.request_nano),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One function the model may call."""
+
+    name: str
+    """Name of the function."""
+    description: str = ""
+    """What it does, for the model."""
+    parameters: str = "{}"
+    """JSON Schema of its arguments, as JSON text; parsed and bounded by ingest."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Tool:
+        return cls(
+            name=value["name"],
+            description=value["description"],
+            parameters=value["parameters"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.parameters,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSubmitted:
+    """A request, as a client submits it. Defaults let a client give only request_id, tenant and messages."""
+
+    request_id: str
+    """Id the client chose, unique in the tenant; the same id again has the same effect as once."""
+    tenant: str
+    """Who pays. Letters, digits and . _ : @ - ; at most 128 characters, as all ids."""
+    user: str = ""
+    """End user of the tenant, or empty."""
+    session: str = ""
+    """Conversation; its requests keep their order. Empty: a session of its own."""
+    workflow: str = ""
+    """Workflow run, or empty."""
+    step: str = ""
+    """Step of the workflow, or empty."""
+    agent: str = ""
+    """Name of the agent, or empty."""
+    messages: tuple[Message, ...]
+    """The conversation, oldest first; at least one, the last from user or tool."""
+    model: str = "default"
+    """Model or alias wanted; the deployments that serve it are configured."""
+    max_tokens: int = 256
+    """Most output tokens, 1 to 1,000,000."""
+    temperature: float | None = None
+    """Sampling temperature, 0 to 2; null: the provider's default."""
+    tools: tuple[Tool, ...] = ()
+    """Functions the model may call."""
+    grounding: Grounding | None = None
+    """What to ground the answer in; null: nothing."""
+    cache: CacheMode = "use"
+    """How the cache may be used."""
+    deadline_ms: int = 0
+    """Moment after which no work is done, epoch milliseconds; 0: the tenant's default time-out from arrival."""
+    lane: Lane = "interactive"
+    """Priority."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Free labels, handed back in the result; at most 32."""
+    traceparent: str = ""
+    """W3C trace context, or empty."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RequestSubmitted:
+        return cls(
+            request_id=value["request_id"],
+            tenant=value["tenant"],
+            user=value["user"],
+            session=value["session"],
+            workflow=value["workflow"],
+            step=value["step"],
+            agent=value["agent"],
+            messages=tuple([Message.from_avro(item) for item in value["messages"]]),
+            model=value["model"],
+            max_tokens=int32(value["max_tokens"]),
+            temperature=value["temperature"],
+            tools=tuple([Tool.from_avro(item) for item in value["tools"]]),
+            grounding=None if value["grounding"] is None else Grounding.from_avro(value["grounding"]),
+            cache=value["cache"],
+            deadline_ms=value["deadline_ms"],
+            lane=value["lane"],
+            metadata=value["metadata"],
+            traceparent=value["traceparent"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "request_id": self.request_id,
+            "tenant": self.tenant,
+            "user": self.user,
+            "session": self.session,
+            "workflow": self.workflow,
+            "step": self.step,
+            "agent": self.agent,
+            "messages": [item.to_avro() for item in self.messages],
+            "model": self.model,
+            "max_tokens": int32(self.max_tokens),
+            "temperature": None if self.temperature is None else double(self.temperature),
+            "tools": [item.to_avro() for item in self.tools],
+            "grounding": None if self.grounding is None else ("daytwo.Grounding", self.grounding.to_avro()),
+            "cache": self.cache,
+            "deadline_ms": int64(self.deadline_ms),
+            "lane": self.lane,
+            "metadata": self.metadata,
+            "traceparent": self.traceparent,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """Time one service spent on a request."""
+
+    step: str
+    """Name of the service."""
+    queued_ms: float
+    """Milliseconds between the record's Kafka timestamp and the start of the handler."""
+    executing_ms: float
+    """Milliseconds between the start of the handler and the making of its output."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> StepTime:
+        return cls(
+            step=value["step"],
+            queued_ms=value["queued_ms"],
+            executing_ms=value["executing_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "queued_ms": double(self.queued_ms),
+            "executing_ms": double(self.executing_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestAccepted:
+    """A request that ingest has checked: valid, signed where it must be, its deadline set."""
+
+    request: RequestSubmitted
+    """The request as accepted."""
+    fingerprint: str
+    """SHA-256 of the request's content, 32 hex digits; tells a repeat from a reused id."""
+    accepted_at_ms: int
+    """When, epoch milliseconds."""
+    steps: tuple[StepTime, ...] = ()
+    """Time spent so far, oldest first."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RequestAccepted:
+        return cls(
+            request=RequestSubmitted.from_avro(value["request"]),
+            fingerprint=value["fingerprint"],
+            accepted_at_ms=value["accepted_at_ms"],
+            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "request": self.request.to_avro(),
+            "fingerprint": self.fingerprint,
+            "accepted_at_ms": int64(self.accepted_at_ms),
+            "steps": [item.to_avro() for item in self.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestAdmitted:
+    """A request whose worst case is reserved, or that may be answered from the cache only."""
+
+    request: RequestSubmitted
+    """The request as accepted."""
+    fingerprint: str
+    """SHA-256 of the request's content, 32 hex digits; tells a repeat from a reused id."""
+    admission: Admission
+    """The budget decision."""
+    steps: tuple[StepTime, ...] = ()
+    """Time spent so far, oldest first."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RequestAdmitted:
+        return cls(
+            request=RequestSubmitted.from_avro(value["request"]),
+            fingerprint=value["fingerprint"],
+            admission=Admission.from_avro(value["admission"]),
+            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "request": self.request.to_avro(),
+            "fingerprint": self.fingerprint,
+            "admission": self.admission.to_avro(),
+            "steps": [item.to_avro() for item in self.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEmbedded:
+    """A request with the embedding of its question."""
+
+    request: RequestSubmitted
+    """The request as accepted."""
+    fingerprint: str
+    """SHA-256 of the request's content, 32 hex digits; tells a repeat from a reused id."""
+    admission: Admission
+    """The budget decision."""
+    question: str
+    """Key of the question: SHA-256, 32 hex digits, of the normalised conversation, model, parameters and grounding scope."""
+    vector: Vector | None = None
+    """Embedding of the last user message; null where nothing needs it."""
+    steps: tuple[StepTime, ...] = ()
+    """Time spent so far, oldest first."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RequestEmbedded:
+        return cls(
+            request=RequestSubmitted.from_avro(value["request"]),
+            fingerprint=value["fingerprint"],
+            admission=Admission.from_avro(value["admission"]),
+            question=value["question"],
+            vector=None if value["vector"] is None else Vector.from_avro(value["vector"]),
+            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "request": self.request.to_avro(),
+            "fingerprint": self.fingerprint,
+            "admission": self.admission.to_avro(),
+            "question": self.question,
+            "vector": None if self.vector is None else ("daytwo.Vector", self.vector.to_avro()),
+            "steps": [item.to_avro() for item in self.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFinished:
+    """The end of a request. The first one in the log of a request_id is its result; every reader ignores later ones."""
+
+    request_id: str
+    """Id of the request."""
+    tenant: str
+    """Tenant of the request."""
+    user: str = ""
+    """User of the request."""
+    session: str = ""
+    """Session of the request."""
+    workflow: str = ""
+    """Workflow of the request."""
+    step: str = ""
+    """Step of the request."""
+    agent: str = ""
+    """Agent of the request."""
+    fingerprint: str = ""
+    """Fingerprint of the request, empty if it was not accepted."""
+    outcome: Outcome
+    """How it ended."""
+    reason: str
+    """Reason code a program can match (docs/concepts.md lists them), for example ok, budget_exceeded."""
+    detail: str = ""
+    """The reason in words, for people."""
+    message: Message | None = None
+    """The answer."""
+    finish_reason: str = ""
+    """stop, length, tool_calls, content_filter, or empty."""
+    citations: tuple[Citation, ...] = ()
+    """Passages that were put before the model."""
+    usage: Usage = Usage(input_tokens=0, cached_input_tokens=0, output_tokens=0)
+    """Tokens charged for this request; zero for a cached answer."""
+    cost_nano: int = 0
+    """Nano-dollars spent on this request: the sum over attempts."""
+    saved_nano: int = 0
+    """Nano-dollars the cached answer had cost when it was bought; 0 if not from the cache."""
+    served_by: str = ""
+    """deployment, cache, or empty where nothing was served."""
+    deployment: str = ""
+    """Deployment that answered (for a cached answer: then), or empty."""
+    model: str = ""
+    """Model that answered, as the provider calls it, or empty."""
+    cache_match: CacheMatch | None = None
+    """What a cached answer was matched by."""
+    question: str = ""
+    """Key of the question, or empty."""
+    attempts: tuple[AttemptSummary, ...] = ()
+    """Calls of providers, in order."""
+    steps: tuple[StepTime, ...] = ()
+    """Time spent so far, oldest first."""
+    retry_after_ms: int | None = None
+    """Milliseconds after which it makes sense to try again; null: it does not, or there is no need."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of the request."""
+    traceparent: str = ""
+    """Trace context of the request."""
+    finished_at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RequestFinished:
+        return cls(
+            request_id=value["request_id"],
+            tenant=value["tenant"],
+            user=value["user"],
+            session=value["session"],
+            workflow=value["workflow"],
+            step=value["step"],
+            agent=value["agent"],
+            fingerprint=value["fingerprint"],
+            outcome=value["outcome"],
+            reason=value["reason"],
+            detail=value["detail"],
+            message=None if value["message"] is None else Message.from_avro(value["message"]),
+            finish_reason=value["finish_reason"],
+            citations=tuple([Citation.from_avro(item) for item in value["citations"]]),
+            usage=Usage.from_avro(value["usage"]),
+            cost_nano=value["cost_nano"],
+            saved_nano=value["saved_nano"],
+            served_by=value["served_by"],
+            deployment=value["deployment"],
+            model=value["model"],
+            cache_match=None if value["cache_match"] is None else CacheMatch.from_avro(value["cache_match"]),
+            question=value["question"],
+            attempts=tuple([AttemptSummary.from_avro(item) for item in value["attempts"]]),
+            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
+            retry_after_ms=value["retry_after_ms"],
+            metadata=value["metadata"],
+            traceparent=value["traceparent"],
+            finished_at_ms=value["finished_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "request_id": self.request_id,
+            "tenant": self.tenant,
+            "user": self.user,
+            "session": self.session,
+            "workflow": self.workflow,
+            "step": self.step,
+            "agent": self.agent,
+            "fingerprint": self.fingerprint,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "detail": self.detail,
+            "message": None if self.message is None else ("daytwo.Message", self.message.to_avro()),
+            "finish_reason": self.finish_reason,
+            "citations": [item.to_avro() for item in self.citations],
+            "usage": self.usage.to_avro(),
+            "cost_nano": int64(self.cost_nano),
+            "saved_nano": int64(self.saved_nano),
+            "served_by": self.served_by,
+            "deployment": self.deployment,
+            "model": self.model,
+            "cache_match": None if self.cache_match is None else ("daytwo.CacheMatch", self.cache_match.to_avro()),
+            "question": self.question,
+            "attempts": [item.to_avro() for item in self.attempts],
+            "steps": [item.to_avro() for item in self.steps],
+            "retry_after_ms": None if self.retry_after_ms is None else int64(self.retry_after_ms),
+            "metadata": self.metadata,
+            "traceparent": self.traceparent,
+            "finished_at_ms": int64(self.finished_at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestGrounded:
+    """A request with the passages that ground its answer; none where none were asked for."""
+
+    request: RequestSubmitted
+    """The request as accepted."""
+    fingerprint: str
+    """SHA-256 of the request's content, 32 hex digits; tells a repeat from a reused id."""
+    admission: Admission
+    """The budget decision."""
+    question: str
+    """Key of the question: SHA-256, 32 hex digits, of the normalised conversation, model, parameters and grounding scope."""
+    passages: tuple[Passage, ...] = ()
+    """Best first."""
+    steps: tuple[StepTime, ...] = ()
+    """Time spent so far, oldest first."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RequestGrounded:
+        return cls(
+            request=RequestSubmitted.from_avro(value["request"]),
+            fingerprint=value["fingerprint"],
+            admission=Admission.from_avro(value["admission"]),
+            question=value["question"],
+            passages=tuple([Passage.from_avro(item) for item in value["passages"]]),
+            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "request": self.request.to_avro(),
+            "fingerprint": self.fingerprint,
+            "admission": self.admission.to_avro(),
+            "question": self.question,
+            "passages": [item.to_avro() for item in self.passages],
+            "steps": [item.to_avro() for item in self.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestMissed:
+    """A request the cache has no answer for."""
+
+    request: RequestSubmitted
+    """The request as accepted."""
+    fingerprint: str
+    """SHA-256 of the request's content, 32 hex digits; tells a repeat from a reused id."""
+    admission: Admission
+    """The budget decision."""
+    question: str
+    """Key of the question: SHA-256, 32 hex digits, of the normalised conversation, model, parameters and grounding scope."""
+    vector: Vector | None = None
+    """Embedding of the last user message; null where nothing needs it."""
+    steps: tuple[StepTime, ...] = ()
+    """Time spent so far, oldest first."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RequestMissed:
+        return cls(
+            request=RequestSubmitted.from_avro(value["request"]),
+            fingerprint=value["fingerprint"],
+            admission=Admission.from_avro(value["admission"]),
+            question=value["question"],
+            vector=None if value["vector"] is None else Vector.from_avro(value["vector"]),
+            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "request": self.request.to_avro(),
+            "fingerprint": self.fingerprint,
+            "admission": self.admission.to_avro(),
+            "question": self.question,
+            "vector": None if self.vector is None else ("daytwo.Vector", self.vector.to_avro()),
+            "steps": [item.to_avro() for item in self.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A key a tenant signs with."""
+
+    id: str
+    """Id of the key, sent in the header daytwo-key."""
+    secret: str
+    """Shared secret of HMAC-SHA256, UTF-8."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> SigningKey:
+        return cls(
+            id=value["id"],
+            secret=value["secret"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "secret": self.secret,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantConfigured:
+    """A tenant and its policy. The latest record of a key holds."""
+
+    tenant: str
+    """Name of the tenant."""
+    active: bool = True
+    """False: everything it submits is refused."""
+    keys: tuple[SigningKey, ...] = ()
+    """If there are any, every request and document must be signed with one."""
+    caps: tuple[Cap, ...] = ()
+    """Spending caps; none: no cap."""
+    over_budget: str = "cache_only"
+    """At the cap: cache_only (a cached answer, else refused) or refuse."""
+    models: tuple[str, ...] = ()
+    """Aliases it may ask for; empty: all."""
+    embedding_model: str = "wordllama-256"
+    """wordllama-256 or minilm-int8."""
+    cache: CachePolicy = CachePolicy(enabled=True, threshold=0.95, ttl_s=86400)
+    """How its answers are cached."""
+    default_timeout_ms: int = 60000
+    """Deadline of a request that names none, milliseconds from arrival."""
+    max_timeout_ms: int = 3600000
+    """Longest deadline it may ask for, milliseconds from arrival."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> TenantConfigured:
+        return cls(
+            tenant=value["tenant"],
+            active=value["active"],
+            keys=tuple([SigningKey.from_avro(item) for item in value["keys"]]),
+            caps=tuple([Cap.from_avro(item) for item in value["caps"]]),
+            over_budget=value["over_budget"],
+            models=tuple(value["models"]),
+            embedding_model=value["embedding_model"],
+            cache=CachePolicy.from_avro(value["cache"]),
+            default_timeout_ms=value["default_timeout_ms"],
+            max_timeout_ms=value["max_timeout_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "active": boolean(self.active),
+            "keys": [item.to_avro() for item in self.keys],
+            "caps": [item.to_avro() for item in self.caps],
+            "over_budget": self.over_budget,
+            "models": self.models,
+            "embedding_model": self.embedding_model,
+            "cache": self.cache.to_avro(),
+            "default_timeout_ms": int64(self.default_timeout_ms),
+            "max_timeout_ms": int64(self.max_timeout_ms),
+        }
