@@ -1,0 +1,82 @@
+"""Follows compacted topics: from their start to their end as of now, and then live. One reader a service, in no group."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from daytwo import fate
+from daytwo.broker import Broker, Partition, Raw
+from daytwo.clock import Clock
+from daytwo.codec import decode
+from daytwo.errors import RetryableError, UnreadableError
+from daytwo.flow import Change, Follower
+from daytwo.work import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Following:
+    """Feeds the followers of one service. `caught_up` is set once all that was there at the start has been applied."""
+
+    def __init__(self, followers: Sequence[Follower[Any]], broker: Broker, worker: Worker, clock: Clock) -> None:
+        self.caught_up = asyncio.Event()
+        self._followers = {follower.topic.name: follower for follower in followers}
+        self._reader = broker.reader()
+        self._broker = broker
+        self._worker = worker
+        self._clock = clock
+        self._positions: dict[Partition, int | None] = {}
+
+    async def run(self) -> None:
+        if not self._followers:
+            self.caught_up.set()
+            return
+        while True:
+            try:
+                await self._follow()
+            except RetryableError as error:
+                log.info("following: %s", error)
+                await self._reader.stop()
+                await self._clock.sleep(0.5)
+
+    async def stop(self) -> None:
+        await self._reader.stop()
+
+    async def _follow(self) -> None:
+        await self._reader.start()
+        partitions = [p for topic in self._followers for p in await self._reader.partitions(topic)]
+        ends = await self._reader.ends(partitions)
+        await self._reader.seek({partition: self._positions.get(partition) for partition in partitions})
+        while True:
+            records = await self._reader.read(0.05 if not self.caught_up.is_set() else 1.0)
+            await self._apply(records)
+            if not self.caught_up.is_set():
+                at = await self._reader.positions()
+                if all(at[partition] >= end for partition, end in ends.items()):
+                    self.caught_up.set()
+
+    async def _apply(self, records: Sequence[Raw]) -> None:
+        changes: Mapping[str, list[Change[Any]]] = defaultdict(list)
+        for raw in records:
+            if (change := await self._change(raw)) is not None:
+                changes[raw.topic].append(change)
+        for topic, of_topic in changes.items():
+            await self._followers[topic].apply(of_topic)
+        for raw in records:
+            self._positions[Partition(raw.topic, raw.partition)] = raw.offset + 1
+
+    async def _change(self, raw: Raw) -> Change[Any] | None:
+        key = (raw.key or b"").decode("utf-8", "replace")
+        record = None
+        if raw.value is not None:
+            try:
+                record = decode(self._followers[raw.topic].topic, raw.value)
+            except UnreadableError as error:
+                letter = fate.dead_letter(raw, error, service=self._worker.service, now_ms=self._clock.now_ms())
+                await self._worker.send([letter])
+                return None
+        return Change(key=key, record=record, partition=raw.partition, offset=raw.offset)

@@ -1,0 +1,407 @@
+"""The loop every service runs on: reads as a group, runs handlers concurrently with records of one key in order, bounds what is
+in flight, and moves the offset only past records whose every output is acknowledged. docs/guarantees.md says what follows from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from daytwo.broker import Broker, Partition, Raw, Sender
+from daytwo.errors import RetryableError
+from daytwo.flow import Input, Service
+from daytwo.follow import Following
+from daytwo.metrics import Metrics
+from daytwo.progress import Progress
+from daytwo.suspects import RecordId, Suspects
+from daytwo.work import Worker
+from daytwo.world import World
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, bytes | None]
+
+
+class StuckError(Exception):
+    """A partition stands still while its end moves: the process must be started anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSettings:
+    """Times in seconds. `marks` is the folder of the in-flight marks (suspects.py); None: none are kept."""
+
+    commit_interval_s: float = 0.5
+    watch_interval_s: float = 5.0
+    stuck_after_s: float = 15.0
+    drain_s: float = 10.0
+    metrics_interval_s: float = 10.0
+    alone_s: float = 0.05
+    marks: Path | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The records of one input that are in flight."""
+
+    source: Input[Any]
+    in_flight: int = 0
+    paused: bool = False
+    waiting: deque[Raw] = field(default_factory=deque)
+    """For `handle_batch`: what no batch has taken yet."""
+    busy: set[Key] = field(default_factory=set)
+    batches: int = 0
+
+
+class Loop:
+    """Runs one service. `run` returns after `stop`, or raises what made it impossible to go on."""
+
+    def __init__(
+        self, service: Service, broker: Broker, world: World, metrics: Metrics, *, sender: Sender, settings: LoopSettings | None = None
+    ) -> None:
+        self.service = service
+        self.state: Literal["starting", "ready", "draining", "stopped"] = "starting"
+        self._world = world
+        self._clock = world.clock
+        self._settings = settings or LoopSettings()
+        self._metrics = metrics
+        self._worker = Worker(service.name, sender, world.clock, world.rng, metrics)
+        instance = world.instance(service.name)
+        self._group = broker.group(service.name, instance, [source.topic.name for source in service.inputs])
+        self._group.before_revocation = self._commit
+        self._following = Following(service.followers, broker, self._worker, world.clock)
+        self._lanes = {source.topic.name: _Lane(source) for source in service.inputs}
+        self._progress: dict[Partition, Progress] = {}
+        self._preparing: dict[Partition, list[Raw]] = {}
+        self._chains: dict[Key, deque[Raw]] = defaultdict(deque)
+        self._running: set[RecordId] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._epoch = 0
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._suspects = Suspects(self._settings.marks / f"{instance}-{service.name}.marks" if self._settings.marks else None)
+        self._alone = asyncio.Lock()
+        self._still_since: dict[Partition, tuple[int, float]] = {}
+
+    def stop(self) -> None:
+        """Asks the loop to finish what is in flight, commit and return."""
+        self._stopping.set()
+
+    def in_flight(self) -> int:
+        return sum(lane.in_flight for lane in self._lanes.values())
+
+    async def run(self) -> None:
+        background: list[asyncio.Task[None]] = []
+        try:
+            await self._until_there(self.service.start)
+            background.append(asyncio.create_task(self._following.run(), name="follow"))
+            background[0].add_done_callback(self._ended)
+            await self._first_of(self._following.caught_up.wait())
+            if not self._stopping.is_set():
+                await self._until_there(self._group.start)
+                background += [asyncio.create_task(self._commits(), name="commit"), asyncio.create_task(self._watch(), name="watch")]
+                for task in background[1:]:
+                    task.add_done_callback(self._ended)
+                self.state = "ready"
+                await self._read()
+            self.state = "draining"
+            await self._drain()
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._group.stop()
+            await self._following.stop()
+            await self.service.stop()
+            self.state = "stopped"
+        if self._failure is not None:
+            raise self._failure
+
+    async def _first_of(self, waiting: Coroutine[Any, Any, Any]) -> None:
+        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self._stopping.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+    async def _until_there(self, start: Callable[[], Awaitable[None]]) -> None:
+        """Starts something that may not be there yet; waits for it, however long it takes, or until we are stopped."""
+        while not self._stopping.is_set():
+            try:
+                await start()
+            except RetryableError as error:
+                log.info("%s waits: %s", self.service.name, error)
+                await self._clock.sleep(0.5)
+            else:
+                return
+
+    # reading
+
+    async def _read(self) -> None:
+        while not self._stopping.is_set():
+            room = self._balance()
+            if not room:
+                await self._clock.sleep(0.002)
+                continue
+            try:
+                records = await self._group.read(0.01 if any(lane.paused for lane in self._lanes.values()) else 0.5, room)
+            except RetryableError as error:
+                log.warning("reading: %s", error)
+                await self._clock.sleep(0.2)
+                continue
+            if self._group.epoch != self._epoch:
+                self._reassigned()
+            for raw in records:
+                self._admit(raw)
+
+    def _balance(self) -> int:
+        """Pauses topics whose records in flight are at the bound, lets them go on at half of it; returns how many may be read."""
+        bound = self.service.max_in_flight
+        for topic, lane in self._lanes.items():
+            full = lane.in_flight >= bound if not lane.paused else lane.in_flight > bound // 2
+            if len(self._lanes) > 1 and full != lane.paused:
+                partitions = [p for p in self._group.assignment() if p.topic == topic]
+                (self._group.pause if full else self._group.resume)(partitions)
+                lane.paused = full
+        return min((bound - lane.in_flight for lane in self._lanes.values() if not lane.paused), default=0)
+
+    def _reassigned(self) -> None:
+        """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""
+        self._epoch = self._group.epoch
+        for raw in self._not_started():
+            self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
+            self._lanes[raw.topic].in_flight -= 1
+        for partition in self._progress:
+            release = self._lanes[partition.topic].source.release
+            if release is not None:
+                release(partition.number)
+        self._progress.clear()
+        self._still_since.clear()
+        for lane in self._lanes.values():
+            lane.paused = False
+
+    def _not_started(self) -> list[Raw]:
+        """Takes out what was read and has not been started. Whoever owns its partition now reads it again."""
+        dropped = [raw for raws in self._preparing.values() for raw in raws]
+        self._preparing.clear()
+        for lane in self._lanes.values():
+            dropped += lane.waiting
+            lane.waiting.clear()
+        for chain in self._chains.values():
+            while len(chain) > 1:
+                dropped.append(chain.pop())
+        return dropped
+
+    def _admit(self, raw: Raw) -> None:
+        partition = Partition(raw.topic, raw.partition)
+        source = self._lanes[raw.topic].source
+        progress = self._progress.get(partition)
+        if progress is None:
+            progress = self._progress[partition] = Progress(raw.offset)
+            if source.prepare is not None:
+                self._preparing[partition] = []
+                self._spawn(self._prepare(source, partition, raw.timestamp_ms, self._epoch))
+        progress.started(raw.offset)
+        if RecordId(raw.topic, raw.partition, raw.offset) in self._running:
+            return  # read again after a rebalance while it is still at work
+        self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
+        self._lanes[raw.topic].in_flight += 1
+        if partition in self._preparing:
+            self._preparing[partition].append(raw)
+        else:
+            self._schedule(raw)
+
+    async def _prepare(self, source: Input[Any], partition: Partition, timestamp_ms: int, epoch: int) -> None:
+        assert source.prepare is not None
+        while True:
+            try:
+                await source.prepare(partition.number, timestamp_ms)
+                break
+            except RetryableError as error:
+                log.info("preparing %s: %s", partition, error)
+                await self._clock.sleep(0.5)
+        if epoch == self._epoch:
+            for raw in self._preparing.pop(partition):
+                self._schedule(raw)
+
+    # handling
+
+    def _schedule(self, raw: Raw) -> None:
+        lane = self._lanes[raw.topic]
+        if lane.source.handle_batch is not None:
+            lane.waiting.append(raw)
+            if lane.batches < lane.source.concurrent_batches:
+                lane.batches += 1
+                self._spawn(self._batches(lane))
+            return
+        chain = self._chains[(raw.topic, raw.key)]
+        chain.append(raw)
+        if len(chain) == 1:
+            self._spawn(self._chain((raw.topic, raw.key), lane))
+
+    async def _chain(self, key: Key, lane: _Lane) -> None:
+        """Handles the records of one key, one after another."""
+        chain = self._chains[key]
+        while chain:
+            if self._stopping.is_set() and self.state == "draining":
+                return
+            await self._one(lane, chain[0])
+            chain.popleft()
+        del self._chains[key]
+
+    async def _one(self, lane: _Lane, raw: Raw) -> None:
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        condemned = self._suspects.is_condemned(record)
+        with self._suspects.marked(record):
+            if self._suspects.is_suspect(record) and not condemned:
+                await self._begin_alone(lane, raw, record)
+            else:
+                await self._worker.one(lane.source, raw, condemned=condemned)
+        self._suspects.cleared(record)
+        self._finished(lane, raw)
+
+    async def _begin_alone(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
+        """Starts a suspect with no other suspect starting at the same time; should the process die now, it is the one."""
+        async with self._alone:
+            self._suspects.alone(record, alone=True)
+            work = asyncio.ensure_future(self._worker.one(lane.source, raw))
+            await asyncio.wait((work,), timeout=self._settings.alone_s)
+            self._suspects.alone(record, alone=False)
+        await work
+
+    async def _batches(self, lane: _Lane) -> None:
+        """Takes batches until nothing waits. Records whose key is in another batch wait for it."""
+        await asyncio.sleep(0)  # lets the records that were read together come together
+        try:
+            while batch := self._take(lane):
+                keys = {(raw.topic, raw.key) for raw in batch}
+                lane.busy |= keys
+                try:
+                    await self._one_batch(lane, batch)
+                finally:
+                    lane.busy -= keys
+        finally:
+            lane.batches -= 1
+        if lane.waiting and not lane.batches and self.state != "draining":
+            lane.batches += 1
+            self._spawn(self._batches(lane))
+
+    def _take(self, lane: _Lane) -> list[Raw]:
+        if self.state == "draining":
+            return []
+        batch: list[Raw] = []
+        left: list[Raw] = []
+        blocked: set[Key] = set()
+        while lane.waiting and len(batch) < lane.source.batch_size:
+            raw = lane.waiting.popleft()
+            key = (raw.topic, raw.key)
+            if key in lane.busy or key in blocked:
+                blocked.add(key)
+                left.append(raw)
+            else:
+                batch.append(raw)
+        lane.waiting.extendleft(reversed(left))
+        return batch
+
+    async def _one_batch(self, lane: _Lane, batch: Sequence[Raw]) -> None:
+        records = [RecordId(raw.topic, raw.partition, raw.offset) for raw in batch]
+        if any(self._suspects.is_suspect(record) for record in records):
+            for raw in batch:
+                await self._one(lane, raw)
+            return
+        marks = [self._suspects.marked(record) for record in records]
+        for mark in marks:
+            mark.__enter__()
+        try:
+            await self._worker.batch(lane.source, batch)
+        finally:
+            for mark in marks:
+                mark.__exit__(None, None, None)
+        for raw in batch:
+            self._finished(lane, raw)
+
+    def _finished(self, lane: _Lane, raw: Raw) -> None:
+        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
+        lane.in_flight -= 1
+        progress = self._progress.get(Partition(raw.topic, raw.partition))
+        if progress is not None:
+            progress.finished(raw.offset)
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
+            log.error("%s stops", self.service.name, exc_info=error)
+            self._failure = error
+            self._stopping.set()
+
+    # committing, watching, ending
+
+    async def _commits(self) -> None:
+        while True:
+            await self._clock.sleep(self._settings.commit_interval_s)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        moved = {}
+        for partition, progress in self._progress.items():
+            if (offset := progress.committable()) > progress.committed:
+                moved[partition] = offset
+        if not moved:
+            return
+        try:
+            await self._group.commit(moved)
+        except RetryableError as error:
+            log.warning("not committed, will be read again: %s", error)
+            return
+        for partition, offset in moved.items():
+            if partition in self._progress:
+                self._progress[partition].committed = offset
+
+    async def _watch(self) -> None:
+        sampled = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(self._settings.watch_interval_s)
+            try:
+                ends = await self._group.ends(list(self._group.assignment()))
+                for partition, end in ends.items():
+                    await self._watch_partition(partition, end)
+            except RetryableError as error:
+                log.warning("watching: %s", error)
+            for topic, lane in self._lanes.items():
+                self._metrics.in_flight.labels(self.service.name, topic).set(lane.in_flight)
+            if self._clock.monotonic() - sampled >= self._settings.metrics_interval_s:
+                sampled = self._clock.monotonic()
+                await self._sample()
+
+    async def _watch_partition(self, partition: Partition, end: int) -> None:
+        progress = self._progress.get(partition)
+        position = await self._group.position(partition)
+        done = progress.committable() if progress is not None else position
+        self._metrics.lag.labels(self.service.name, partition.topic, str(partition.number)).set(max(0, end - done))
+        since_position, since = self._still_since.get(partition, (-1, 0.0))
+        if position >= end or self._full(partition.topic) or position != since_position:
+            self._still_since[partition] = (position, self._clock.monotonic())
+        elif self._clock.monotonic() - since > self._settings.stuck_after_s:
+            raise StuckError(f"{partition} stands at {position} while its end is {end}")
+
+    def _full(self, topic: str) -> bool:
+        return self._lanes[topic].in_flight > self.service.max_in_flight // 2
+
+    async def _sample(self) -> None:
+        samples = list(self._metrics.samples(self.service.name, self._world.instance(self.service.name), self._clock.now_ms()))
+        await self._worker.send([sample for sample in samples if sample.labels.get("service", self.service.name) == self.service.name])
+
+    async def _drain(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._settings.drain_s)
+        for task in self._tasks:
+            task.cancel()
+        await self._commit()

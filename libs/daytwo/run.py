@@ -1,0 +1,109 @@
+"""Runs services in a process: `main(build)` in a service's `__main__`, several builders for all in one process.
+
+One event loop (uvloop), one producer, an HTTP port with /health, /metrics and the services' views. SIGTERM drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from daytwo.errors import RetryableError
+from daytwo.flow import Service
+from daytwo.kafka import KafkaBroker
+from daytwo.loop import Loop, LoopSettings
+from daytwo.metrics import Metrics
+from daytwo.world import World
+
+log = logging.getLogger(__name__)
+
+Build = Callable[[World], Service]
+
+
+def main(*builds: Build) -> None:
+    """Runs the services until SIGTERM or SIGINT. Exits with 1 when one of them cannot go on; a supervisor starts it anew."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    world = World()
+    try:
+        services = [build(world) for build in builds]
+    except ValueError as error:
+        sys.exit(f"daytwo: {error}")
+    try:
+        uvloop.run(run(services, world))
+    except Exception:
+        log.exception("stopped")
+        sys.exit(1)
+
+
+async def run(services: Sequence[Service], world: World) -> None:
+    """Runs the services of one process on real Kafka until they are asked to stop or one fails."""
+    broker = KafkaBroker(world.kafka)
+    metrics = Metrics()
+    sender = broker.sender()
+    await sender.start()
+    state = world.env.get("DAYTWO_STATE")
+    settings = LoopSettings(marks=Path(state) / "in-flight" if state else None)
+    loops = [Loop(service, broker, world, metrics, sender=sender, settings=settings) for service in services]
+    runner = await _serve(loops, metrics, world)
+    running = [asyncio.create_task(loop.run(), name=loop.service.name) for loop in loops]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _stop, loops)
+    try:
+        await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        _stop(loops)
+        await asyncio.gather(*running)
+    finally:
+        await asyncio.gather(*running, return_exceptions=True)
+        await sender.stop()
+        await runner.cleanup()
+
+
+def _stop(loops: Sequence[Loop]) -> None:
+    log.info("draining")
+    for loop in loops:
+        loop.stop()
+
+
+async def _serve(loops: Sequence[Loop], metrics: Metrics, world: World) -> web.AppRunner:
+    app = web.Application()
+
+    async def health(_: web.Request) -> web.Response:
+        states = {loop.service.name: {"state": loop.state, "in_flight": loop.in_flight()} for loop in loops}
+        ready = all(loop.state == "ready" for loop in loops)
+        body = {"status": "ready" if ready else "starting", "services": states}
+        return web.Response(body=orjson.dumps(body), status=200 if ready else 503, content_type="application/json")
+
+    async def prometheus(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.router.add_get("/health", health)
+    app.router.add_get("/metrics", prometheus)
+    for loop in loops:
+        for path, view in loop.service.views.items():
+            app.router.add_get(path, _json_view(view))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    host, port = world.env.get("DAYTWO_HOST", "127.0.0.1"), int(world.env.get("DAYTWO_HTTP_PORT", "0"))
+    await web.TCPSite(runner, host, port).start()
+    return runner
+
+
+def _json_view(view: Callable[[], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        try:
+            return web.Response(body=orjson.dumps(await view()), content_type="application/json")
+        except RetryableError as error:
+            return web.json_response({"error": str(error)}, status=503)
+
+    return answer

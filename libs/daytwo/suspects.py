@@ -1,0 +1,94 @@
+"""Finds the record that kills the process.
+
+Every record in flight leaves a mark in a small memory-mapped file, which outlives a killed process. After a death the marked
+records are suspects: each is started alone, a moment apart from all others. One that was alone at two more deaths is set aside.
+An ordinary kill -9 makes many suspects and condemns none. See docs/adr/0005-poison-records.md.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_SLOT: Final = struct.Struct("<B B H I q 48s")  # state, deaths alone, length of the topic's name, partition, offset, topic
+_IN_FLIGHT: Final = 1
+_ALONE: Final = 2
+DEATHS_ALONE: Final = 2
+"""So many deaths of the process with only this record starting condemn it; with the first, in company, it makes three."""
+
+
+class RecordId(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+
+
+class Suspects:
+    """Marks of the records in flight, and what they say after a death. `path` None: no marks, no suspects."""
+
+    def __init__(self, path: Path | None, slots: int = 8192) -> None:
+        self._deaths: dict[RecordId, int] = {}
+        self._free = list(range(slots))
+        self._slots: dict[RecordId, int] = {}
+        self._file: mmap.mmap | None = None
+        if path is not None:
+            self._file = _open(path, slots)
+            self._read(slots)
+
+    def _read(self, slots: int) -> None:
+        assert self._file is not None
+        for slot in range(slots):
+            state, deaths, length, partition, offset, topic = _SLOT.unpack_from(self._file, slot * _SLOT.size)
+            if state:
+                record = RecordId(topic[:length].decode(), partition, offset)
+                self._deaths[record] = deaths + (state == _ALONE)
+                self._write(slot, 0, record)
+
+    def is_suspect(self, record: RecordId) -> bool:
+        """True if the process died with this record in flight."""
+        return record in self._deaths
+
+    def is_condemned(self, record: RecordId) -> bool:
+        """True if this record is to be set aside."""
+        return self._deaths.get(record, 0) >= DEATHS_ALONE
+
+    def cleared(self, record: RecordId) -> None:
+        """The record is done and killed nobody."""
+        self._deaths.pop(record, None)
+
+    @contextmanager
+    def marked(self, record: RecordId) -> Iterator[None]:
+        """Marks a record while its handler runs."""
+        if self._file is None or not self._free:
+            yield
+            return
+        slot = self._slots[record] = self._free.pop()
+        self._write(slot, _IN_FLIGHT, record)
+        try:
+            yield
+        finally:
+            self._write(slot, 0, record)
+            self._free.append(self._slots.pop(record))
+
+    def alone(self, record: RecordId, *, alone: bool) -> None:
+        """Says that a marked record is the only one that is just starting, or that the moment is over."""
+        if (slot := self._slots.get(record)) is not None:
+            self._write(slot, _ALONE if alone else _IN_FLIGHT, record)
+
+    def _write(self, slot: int, state: int, record: RecordId) -> None:
+        assert self._file is not None
+        topic = record.topic.encode()[:48]
+        deaths = min(255, self._deaths.get(record, 0))
+        _SLOT.pack_into(self._file, slot * _SLOT.size, state, deaths, len(topic), record.partition, record.offset, topic)
+
+
+def _open(path: Path, slots: int) -> mmap.mmap:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = slots * _SLOT.size
+    with path.open("a+b") as file:
+        file.truncate(size)
+        return mmap.mmap(file.fileno(), size)
