@@ -44,7 +44,8 @@ def check_venv_module(machine: Machine, *, present: bool) -> None:
 
 def count_progress(output: Iterable[str], total: int, steps: Steps) -> list[str]:
     """Reads pip's output, notes each further tenth of `total` packages, and returns the last lines for a report."""
-    seen, told, tail = 0, 0, []
+    seen, told = 0, 0
+    tail: list[str] = []
     for line in output:
         tail = [*tail[-4:], line.rstrip()]
         if re.match(r"\s*(Collecting|Requirement already satisfied)", line):
@@ -88,7 +89,7 @@ def bootstrap(root: Path, machine: Machine, steps: Steps) -> None:
 def main() -> int:
     try:
         bootstrap(Path.cwd(), Machine(Steps(1)), Steps(1))
-    except SetupError as error:
+    except (SetupError, OSError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"daytwo: {error}\n")
         return 2
     except KeyboardInterrupt:

@@ -25,6 +25,9 @@ SETTINGS = {
     "auto.create.topics.enable": "false",
     # A test or a laptop has all members of a group at once; waiting for more costs 3 s a start.
     "group.initial.rebalance.delay.ms": "0",
+    # A killed broker may register again only when its session has ended: by default 9 s.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "1000",
     "message.max.bytes": str(2 * 1024**2),
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.replication.factor": "1",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy.local.errors import SetupError
@@ -17,6 +18,9 @@ Which = Callable[[str], str | None]
 
 Run = Callable[[Sequence[str]], subprocess.CompletedProcess[str]]
 """Runs a command to its end and returns it with both outputs in `stdout`; never raises on its exit code."""
+
+Loads = Callable[[str], bool]
+"""Whether the dynamic loader finds this shared library."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,8 @@ REDIS = Tool(
 )
 
 
-def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Runs `command` without standard input, so that nothing can wait for an answer."""
+def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs `command`, with `env` added to the environment, and without input, so that nothing waits for an answer."""
     return subprocess.run(
         command,
         check=False,
@@ -66,17 +70,33 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", **(env or {})},
     )
 
 
-class Machine:
-    """The person's machine. Looks programs up by `which`, starts them by `run`, and tells what it does to `steps`."""
+def loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
-    def __init__(self, steps: Steps, which: Which = shutil.which, run: Run = run, uid: int | None = None) -> None:
+
+class Machine:
+    """The person's machine, seen through `which`, `run` and `loads`; what is done to it is told to `steps`."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        which: Which = shutil.which,
+        run: Run = run,
+        loads: Loads = loads,
+        uid: int | None = None,
+    ) -> None:
         self._steps = steps
         self._which = which
         self._run = run
+        self._loads = loads
         self._uid = os.getuid() if uid is None else uid
 
     def ensure(self, tools: Sequence[Tool]) -> None:
@@ -87,6 +107,11 @@ class Machine:
             self.install([tool.apt_package for tool in missing], why=f"{lacks} missing")
         for tool in tools:
             self._check_version(tool)
+
+    def ensure_library(self, library: str, *, apt_package: str, needed_for: str) -> None:
+        """Installs a shared library that the loader does not find. Raises SetupError when it may not."""
+        if not self._loads(library):
+            self.install([apt_package], why=f"{library} (for {needed_for}) missing")
 
     def install(self, packages: Sequence[str], *, why: str) -> None:
         """Installs Debian packages as root or by passwordless sudo. Raises SetupError with the line to type."""

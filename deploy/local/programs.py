@@ -21,6 +21,18 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 OFFLINE = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 
 
+PART_PROBES: Mapping[str, Probe] = {
+    "kafka": kafka_answers,
+    "ledger-redis": redis_answers,
+    "cache-redis": redis_answers,
+    "milvus": accepts,
+    "model": healthy,
+    "mock-provider": healthy,
+    "registry": healthy,
+}
+"""The parts, in the order in which they start, and how each shows that it is ready. A service has /health."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One supervised process. `family` is what its replicas share; a part is its own family."""
@@ -30,8 +42,11 @@ class Program:
     kind: Literal["part", "service"]
     command: tuple[str, ...]
     port: int
-    probe: Probe
     env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def probe(self) -> Probe:
+        return PART_PROBES.get(self.name, healthy)
 
     @property
     def http(self) -> str | None:
@@ -76,30 +91,27 @@ def selected(programs: list[Program], only: frozenset[str]) -> list[Program]:
 
 
 def _parts(settings: Settings, ports: Mapping[str, int]) -> Iterator[Program]:
+    for name, command in _part_commands(settings, ports).items():
+        port = ports[name]
+        ours = {**addresses(ports), **OFFLINE, "DAYTWO_HTTP_PORT": str(port)} if PART_PROBES[name] is healthy else {}
+        env = {**ours, "DAYTWO_INSTANCE": name, "DAYTWO_STATE": str(settings.state)}
+        yield Program(name=name, family=name, kind="part", command=command, port=port, env=env)
+
+
+def _part_commands(settings: Settings, ports: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     state, python = settings.state, str(settings.python)
-
-    def part(name: str, probe: Probe, *command: str, env: Mapping[str, str] | None = None) -> Program:
-        where = {**addresses(ports), "DAYTWO_HTTP_PORT": str(ports[name])} if probe is healthy else {}
-        return Program(
-            name=name,
-            family=name,
-            kind="part",
-            command=command,
-            port=ports[name],
-            probe=probe,
-            env={**where, **(env or {}), "DAYTWO_INSTANCE": name, "DAYTWO_STATE": str(state)},
-        )
-
-    jars = broker.jars_folder(settings.cache)
+    kafka = broker.java(broker.jars_folder(settings.cache), "kafka.Kafka", str(state / "kafka" / "server.properties"))
     milvus = str(settings.python.with_name("milvus-lite"))
     milvus_at = ("--data-dir", str(state / "milvus"), "--host", "127.0.0.1", "--port", str(ports["milvus"]))
-    yield part("kafka", kafka_answers, *broker.java(jars, "kafka.Kafka", str(state / "kafka" / "server.properties")))
-    yield part("ledger-redis", redis_answers, "redis-server", str(state / "ledger-redis" / "redis.conf"))
-    yield part("cache-redis", redis_answers, "redis-server", str(state / "cache-redis" / "redis.conf"))
-    yield part("milvus", accepts, milvus, "server", *milvus_at)
-    yield part("model", healthy, python, "-m", "services.local_model", env=OFFLINE)
-    yield part("mock-provider", healthy, python, "-m", "services.mock_provider", env=OFFLINE)
-    yield part("registry", healthy, python, "-m", "daytwo.registry", env=OFFLINE)
+    return {
+        "kafka": tuple(kafka),
+        "ledger-redis": ("redis-server", str(state / "ledger-redis" / "redis.conf")),
+        "cache-redis": ("redis-server", str(state / "cache-redis" / "redis.conf")),
+        "milvus": (milvus, "server", *milvus_at),
+        "model": (python, "-m", "services.local_model"),
+        "mock-provider": (python, "-m", "services.mock_provider"),
+        "registry": (python, "-m", "daytwo.registry"),
+    }
 
 
 def _services(settings: Settings, ports: Mapping[str, int]) -> Iterator[Program]:
@@ -114,7 +126,6 @@ def _services(settings: Settings, ports: Mapping[str, int]) -> Iterator[Program]
             kind="service",
             command=(str(settings.python), "-m", module),
             port=ports[name],
-            probe=healthy,
             env={**addresses(ports), **own, **ONE_THREAD, **OFFLINE},
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -48,7 +47,7 @@ class Mailbox(Generic[T]):
         self._clock = clock
         self._most_kept = most_kept
         self._expected: dict[str, Expected[T]] = {}
-        self._arrivals: deque[Expected[T]] = deque()
+        self._arrivals: dict[str, Expected[T]] = {}
         self._untils: list[tuple[float, str]] = []
         self._changed = asyncio.Event()
         self.trouble = ""
@@ -69,11 +68,13 @@ class Mailbox(Generic[T]):
             expected = self._expected[record_id] = Expected(record_id=record_id, until=until, taken=taken)
         expected.until = max(expected.until, until)
         expected.taken |= taken
-        heapq.heappush(self._untils, (expected.until, record_id))
+        if not expected.taken:
+            heapq.heappush(self._untils, (expected.until, record_id))
         return expected
 
     def forget(self, record_id: str) -> None:
         self._expected.pop(record_id, None)
+        self._arrivals.pop(record_id, None)
         self._changed.set()
 
     def deliver(self, record_id: str, result: T | ClientError) -> None:
@@ -82,7 +83,8 @@ class Mailbox(Generic[T]):
         if expected is None or expected.arrived.done():
             return
         expected.arrived.set_result(result)
-        self._arrivals.append(expected)
+        if not expected.taken:
+            self._arrivals[record_id] = expected
         self._changed.set()
 
     def fail(self, error: ClientError) -> None:
@@ -99,6 +101,7 @@ class Mailbox(Generic[T]):
                 f"`daytwo results --request {record_id}` finds it on the log"
             )
         expected.taken = True
+        self._arrivals.pop(record_id, None)
         patience = expected.until - self._clock.monotonic() if seconds is None else seconds
         try:
             result = await within(self._clock, patience, asyncio.shield(expected.arrived))
@@ -117,9 +120,7 @@ class Mailbox(Generic[T]):
         late: list[str] = []
         while True:
             while self._arrivals:
-                expected = self._arrivals.popleft()
-                if expected.taken or expected.record_id not in self._expected:
-                    continue
+                expected = next(iter(self._arrivals.values()))
                 self.forget(expected.record_id)
                 result = expected.arrived.result()
                 if isinstance(result, ClientError):
@@ -154,16 +155,18 @@ class Mailbox(Generic[T]):
     def _too_late(self, record_ids: tuple[str, ...]) -> WaitTimeoutError:
         names = ", ".join(record_ids[:3]) + (f" and {len(record_ids) - 3} more" if len(record_ids) > 3 else "")
         why = f"; {self.trouble}" if self.trouble else "; are the services up? (`daytwo status`)"
-        return WaitTimeoutError(f"no result within deadline and grace for {names}{why}. It may still come: await it again by its id", record_ids)
+        return WaitTimeoutError(
+            f"no result within deadline and grace for {names}{why}. It may still come: await it again by its id", record_ids
+        )
 
     def _make_room(self) -> None:
         """Drops results nobody collected and ids nobody waits for any more; they stay on the log."""
+        if len(self._untils) > 2 * len(self._expected) + 1000:
+            self._untils = [item for item in self._untils if item[1] in self._expected]
+            heapq.heapify(self._untils)
         if len(self._expected) < self._most_kept:
             return
         now = self._clock.monotonic()
         for expected in list(self._expected.values()):
             if expected.arrived.done() or expected.until < now:
                 self.forget(expected.record_id)
-        self._untils = [(until, record_id) for until, record_id in self._untils if record_id in self._expected]
-        heapq.heapify(self._untils)
-        self._arrivals = deque(expected for expected in self._arrivals if expected.record_id in self._expected)
