@@ -220,9 +220,9 @@ class KafkaReader:
         return await _ends(self._open, partitions, self._bootstrap)
 
     async def offsets_at(self, partitions: Sequence[Partition], timestamp_ms: int) -> Mapping[Partition, int]:
+        ends = await self.ends(partitions)  # asked first: what arrives meanwhile is then found, not passed over
         async with _unavailable(self._bootstrap):
             found = await self._open.offsets_for_times({TopicPartition(*p): timestamp_ms for p in partitions})
-        ends = await self.ends([p for p in partitions if found.get(TopicPartition(*p)) is None])
         offsets = {p: found.get(TopicPartition(*p)) for p in partitions}
         return {p: ends[p] if at is None else at.offset for p, at in offsets.items()}
 

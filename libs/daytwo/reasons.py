@@ -28,6 +28,7 @@ REASONS: Final[dict[str, str]] = {
     # on the road
     "deadline_exceeded": "The deadline passed before an answer was there.",
     "text_too_long": "The text is longer than the embedding model takes, even split.",
+    "incomplete_document": "A chunk of the document was refused or failed; nothing of this version is served, the one before still is.",
     "providers_unavailable": "No deployment could answer in time; retry_after_ms says when to try again.",
     "provider_refused": "The provider refused the request as such (status 4xx); another attempt would be refused too.",
     "store_unavailable": "A store of a service did not answer until the deadline; trying again later may help.",

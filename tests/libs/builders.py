@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from daytwo.broker import Broker, Outgoing, Partition, Raw, outgoing
 from daytwo.clock import SystemClock
 from daytwo.codec import decode
 from daytwo.errors import DaytwoError
 from daytwo.flow import Context, Input, Output, Service
+from daytwo.kafka import KafkaBroker
 from daytwo.loop import Loop, LoopSettings
+from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
 from daytwo.records import Message, RequestAccepted, RequestSubmitted
 from daytwo.results import ended_by
@@ -44,6 +47,7 @@ class Bench:
         self.tenant = f"t{uuid.uuid4().hex[:10]}"
         self.sender = broker.sender()
         self.started_ms = SystemClock().now_ms() - 1
+        self._begun = False
 
     def service(self, handle: Any = None, *, max_in_flight: int = 1024, **fields: Any) -> Service:
         """A service that reads request-submitted and leaves other tests' tenants alone."""
@@ -67,6 +71,7 @@ class Bench:
 
     @asynccontextmanager
     async def running(self, service: Service, **settings: Any) -> AsyncIterator[Loop]:
+        await self._begin_here(service)
         loop = self.loop(service, **settings)
         await loop._worker._sender.start()
         task = asyncio.create_task(loop.run())
@@ -93,12 +98,13 @@ class Bench:
         found: list[Any] = []
 
         async def read() -> None:
-            async for raw in self.raws(topic):
-                record = decode(TOPIC_NAMED[topic], raw.value or b"")
-                if self.tenant in (raw.key or b"").decode() or getattr(record, "tenant", "") == self.tenant:
-                    found.append(record)
-                if len(found) >= count:
-                    return
+            async with aclosing(self.raws(topic)) as raws:
+                async for raw in raws:
+                    record = decode(TOPIC_NAMED[topic], raw.value or b"")
+                    if self.tenant in (raw.key or b"").decode() or getattr(record, "tenant", "") == self.tenant:
+                        found.append(record)
+                    if len(found) >= count:
+                        return
 
         try:
             await asyncio.wait_for(read(), timeout_s)
@@ -106,7 +112,7 @@ class Bench:
             raise AssertionError(f"{len(found)} of {count} records in {topic}: {found}") from None
         return found
 
-    async def raws(self, topic: str) -> AsyncIterator[Raw]:
+    async def raws(self, topic: str) -> AsyncGenerator[Raw, None]:
         reader = self.broker.reader()
         await reader.start()
         try:
@@ -119,20 +125,37 @@ class Bench:
             await reader.stop()
 
     async def committed(self, service: Service, partition: Partition) -> int | None:
-        if hasattr(self.broker, "offsets"):
-            offset: int | None = self.broker.offsets.get((service.name, partition))
+        """What the group has committed."""
+        if isinstance(self.broker, MemoryBroker):
+            return self.broker.offsets.get((service.name, partition))
+        async with self._member(service) as consumer:
+            offset: int | None = await consumer.committed(TopicPartition(*partition))
             return offset
-        from aiokafka import TopicPartition
-        from aiokafka.admin import AIOKafkaAdminClient
 
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.bootstrap)  # type: ignore[attr-defined]
-        await admin.start()
+    async def _begin_here(self, service: Service) -> None:
+        """Lets a new group begin where this test began: other tests have left records on the same topics of real Kafka."""
+        if isinstance(self.broker, MemoryBroker) or self._begun:
+            return
+        self._begun = True
+        reader = self.broker.reader()
+        await reader.start()
+        topics = [source.topic.name for source in service.inputs]
+        partitions = [p for topic in topics for p in await reader.partitions(topic)]
+        offsets = await reader.offsets_at(partitions, self.started_ms)
+        await reader.stop()
+        async with self._member(service) as consumer:
+            consumer.assign([TopicPartition(*p) for p in offsets])
+            await consumer.commit({TopicPartition(*p): offset for p, offset in offsets.items()})
+
+    @asynccontextmanager
+    async def _member(self, service: Service) -> AsyncIterator[Any]:
+        assert isinstance(self.broker, KafkaBroker)
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.broker.bootstrap, group_id=service.name, enable_auto_commit=False)
+        await consumer.start()
         try:
-            offsets = await admin.list_consumer_group_offsets(service.name)
+            yield consumer
         finally:
-            await admin.close()
-        found = offsets.get(TopicPartition(*partition))
-        return None if found is None else int(found.offset)
+            await consumer.stop()
 
 
 async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:

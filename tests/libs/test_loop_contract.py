@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -28,9 +29,8 @@ async def test_what_a_handler_returns_is_on_its_topic_under_its_key_with_its_req
     async with bench.running(bench.service(accept)):
         (record,) = await bench.records("request-accepted", 1)
 
-    raws = bench.raws("request-accepted")
-    raw = await anext(raw async for raw in raws if bench.tenant.encode() in (raw.key or b""))
-    await raws.aclose()  # type: ignore[attr-defined]
+    async with aclosing(bench.raws("request-accepted")) as raws:
+        raw = await anext(raw async for raw in raws if bench.tenant.encode() in (raw.key or b""))
     assert record.request.request_id == "r1"
     assert raw.key == f"{bench.tenant}/s1".encode()
     assert raw.headers[REQUEST_ID_HEADER] == b"r1"
