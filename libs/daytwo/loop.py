@@ -255,12 +255,14 @@ class Loop:
     async def _one(self, lane: _Lane, raw: Raw) -> None:
         record = RecordId(raw.topic, raw.partition, raw.offset)
         condemned = self._suspects.is_condemned(record)
-        with self._suspects.marked(record):
+        self._suspects.begin(record)
+        try:
             if self._suspects.is_suspect(record) and not condemned:
                 await self._begin_alone(lane, raw, record)
             else:
                 await self._worker.one(lane.source, raw, condemned=condemned)
-        self._suspects.cleared(record)
+        finally:
+            self._suspects.end(record)
         self._finished(lane, raw)
 
     async def _begin_alone(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
@@ -312,14 +314,13 @@ class Loop:
             for raw in batch:
                 await self._one(lane, raw)
             return
-        marks = [self._suspects.marked(record) for record in records]
-        for mark in marks:
-            mark.__enter__()
+        for record in records:
+            self._suspects.begin(record)
         try:
             await self._worker.batch(lane.source, batch)
         finally:
-            for mark in marks:
-                mark.__exit__(None, None, None)
+            for record in records:
+                self._suspects.end(record)
         for raw in batch:
             self._finished(lane, raw)
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -56,23 +54,18 @@ class Suspects:
         """True if this record is to be set aside."""
         return self._deaths.get(record, 0) >= DEATHS_ALONE
 
-    def cleared(self, record: RecordId) -> None:
-        """The record is done and killed nobody."""
-        self._deaths.pop(record, None)
+    def begin(self, record: RecordId) -> None:
+        """Marks a record: its handler starts."""
+        if self._file is not None and self._free:
+            slot = self._slots[record] = self._free.pop()
+            self._write(slot, _IN_FLIGHT, record)
 
-    @contextmanager
-    def marked(self, record: RecordId) -> Iterator[None]:
-        """Marks a record while its handler runs."""
-        if self._file is None or not self._free:
-            yield
-            return
-        slot = self._slots[record] = self._free.pop()
-        self._write(slot, _IN_FLIGHT, record)
-        try:
-            yield
-        finally:
+    def end(self, record: RecordId) -> None:
+        """The handler has ended; the record killed nobody."""
+        if (slot := self._slots.pop(record, None)) is not None:
             self._write(slot, 0, record)
-            self._free.append(self._slots.pop(record))
+            self._free.append(slot)
+        self._deaths.pop(record, None)
 
     def alone(self, record: RecordId, *, alone: bool) -> None:
         """Says that a marked record is the only one that is just starting, or that the moment is over."""

@@ -75,12 +75,12 @@ class _Reader:
         self._nodes += 1
         if self._nodes > MOST_NODES or len(path) > DEEPEST:
             raise yaml.YAMLError("too large or too deep, or an alias contains itself")
+        if not node.tag.startswith("tag:yaml.org,2002:"):
+            self._report(path, f"the tag {node.tag} is not known")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        if not node.tag.startswith("tag:yaml.org,2002:"):
-            self._report(path, f"the tag {node.tag} is not known")
         plain = isinstance(node, yaml.ScalarNode) and node.style is None
         return None if plain and node.tag == _NULL else self._expanded(node.value, path)
 

@@ -1,0 +1,224 @@
+"""What must be true of every log, one function each. A function takes the view and yields what contradicts it. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from daytwo.audit.view import Attempt, End, Request, View
+from daytwo.audit.windows import PERIODS, window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """`rule` is a key of RULES; `ids` name what broke it, the request or attempt first."""
+
+    rule: str
+    ids: tuple[str, ...]
+    detail: str
+
+
+RULES: Final[Mapping[str, str]] = {
+    "lost": "every accepted request has a result, or its deadline has not passed",
+    "no_request": "every result with a fingerprint, admission and attempt belongs to an accepted request of its tenant",
+    "tenant_mixed": "no result and no cached answer goes from one tenant to another",
+    "paid_twice": "a request has at most one attempt that succeeded",
+    "attempt_ended_twice": "an attempt has one end; repeats of it are equal",
+    "attempt_unannounced": "an attempt is in the journal before it is made",
+    "attempt_unbooked": "every attempt of an ended request is in its result",
+    "attempt_not_in_journal": "every attempt of a result is in the journal, at the same cost",
+    "wrong_cost": "the cost of a result is the sum over its attempts",
+    "above_cap": "settled + reserved is at most the cap, whenever something is admitted",
+    "held_after_end": "the ledger holds nothing for a request that has ended",
+    "not_held": "the ledger holds what was admitted and has not ended",
+    "ledger_differs": "the ledger's sums are those of the log",
+}
+
+CONFIGURATION_DELAY_MS: Final = 30_000
+"""A cap is held against admissions that are so much younger than its record: services follow the configuration, they do not wait for it."""
+
+
+def lost(view: View, *, now_ms: int, grace_ms: int) -> Iterator[Violation]:
+    for (tenant, request_id), request in view.accepted():
+        if request.first is None and request.deadline_ms + grace_ms < now_ms:
+            late_s = (now_ms - request.deadline_ms) / 1000
+            yield Violation(rule="lost", ids=(request_id, tenant), detail=f"no result {late_s:.0f} s after its deadline")
+
+
+def belongs_nowhere(view: View) -> Iterator[Violation]:
+    """Results, admissions and attempts of no accepted request; not decidable where the log's beginning was not read."""
+    if not view.whole:
+        return
+    for (tenant, request_id), request in view.requests.items():
+        if request.accepted_at is None and (request.admitted_ms is not None or (request.first is not None and request.first.fingerprint)):
+            rule, detail = _whose(view, tenant, request_id, request)
+            yield Violation(rule=rule, ids=(request_id, tenant), detail=detail)
+    for attempt_id, attempt in view.attempts.items():
+        found = view.requests.get((attempt.tenant, attempt.request_id))
+        if found is None or found.accepted_at is None:
+            yield Violation(
+                rule="no_request", ids=(attempt_id, attempt.request_id, attempt.tenant), detail="an attempt of no accepted request"
+            )
+
+
+def _whose(view: View, tenant: str, request_id: str, request: Request) -> tuple[str, str]:
+    fingerprint = request.fingerprint if request.first is None else request.first.fingerprint
+    for (other, its_id), its in view.requests.items():
+        if its_id == request_id and other != tenant and its.accepted_at is not None and its.fingerprint == fingerprint:
+            return "tenant_mixed", f"a result for {tenant} of a request that {other} made"
+    return "no_request", "was never accepted"
+
+
+def cached_across_tenants(view: View) -> Iterator[Violation]:
+    for (tenant, request_id), request in view.requests.items():
+        if request.first is None or request.first.match is None:
+            continue
+        kind, answer_id = request.first.match
+        owner = _leader(view, tenant, answer_id) if kind == "coalesced" else view.answers.get(answer_id, tenant)
+        if owner != tenant:
+            ids = (request_id, tenant, answer_id)
+            yield Violation(rule="tenant_mixed", ids=ids, detail=f"answered {tenant} with an answer of {owner or 'nobody'}")
+
+
+def _leader(view: View, tenant: str, request_id: str) -> str:
+    """Tenant of the request that answered an equal one in flight; empty: there is none."""
+    if not view.whole or (tenant, request_id) in view.requests:
+        return tenant
+    return next((other for other, its_id in view.requests if its_id == request_id), "")
+
+
+def paid_twice(view: View) -> Iterator[Violation]:
+    succeeded: dict[tuple[str, str], str] = {}
+    for attempt_id, attempt in view.attempts.items():
+        if attempt.outcome != "succeeded":
+            continue
+        first = succeeded.setdefault((attempt.tenant, attempt.request_id), attempt_id)
+        if first != attempt_id:
+            ids = (attempt.request_id, attempt.tenant, first, attempt_id)
+            yield Violation(rule="paid_twice", ids=ids, detail="two attempts of the request succeeded")
+
+
+def ended_twice(view: View) -> Iterator[Violation]:
+    for attempt_id, attempt in view.attempts.items():
+        if attempt.differing:
+            ids = (attempt_id, attempt.request_id, attempt.tenant)
+            yield Violation(rule="attempt_ended_twice", ids=ids, detail=f"{attempt.differing + 1} ends that say different things")
+
+
+def unannounced(view: View) -> Iterator[Violation]:
+    if not view.whole:
+        return
+    for attempt_id, attempt in view.attempts.items():
+        if attempt.bound_nano is None:
+            ids = (attempt_id, attempt.request_id, attempt.tenant)
+            yield Violation(rule="attempt_unannounced", ids=ids, detail="has an end and no start")
+
+
+def unbooked(view: View) -> Iterator[Violation]:
+    """Attempts that cost something, or may have, and are missing in the result that was booked."""
+    for attempt_id, attempt in view.attempts.items():
+        request = view.requests.get((attempt.tenant, attempt.request_id))
+        if request is None or request.accepted_at is None or request.settling is None:
+            continue
+        costs = attempt.cost_nano if attempt.outcome else attempt.bound_nano or 0
+        if costs and all(booked != attempt_id for booked, _ in request.settling.attempts):
+            ids = (attempt_id, attempt.request_id, attempt.tenant)
+            yield Violation(rule="attempt_unbooked", ids=ids, detail=f"{costs} nano-dollars that its result does not list")
+
+
+def not_in_journal(view: View) -> Iterator[Violation]:
+    for (tenant, request_id), request in view.accepted():
+        for attempt_id, cost_nano in request.first.attempts if request.first else ():
+            attempt = view.attempts.get(attempt_id)
+            if wrong := _differs(attempt, tenant, request_id, cost_nano):
+                yield Violation(rule="attempt_not_in_journal", ids=(attempt_id, request_id, tenant), detail=wrong)
+
+
+def _differs(attempt: Attempt | None, tenant: str, request_id: str, cost_nano: int) -> str:
+    if attempt is None:
+        return "is in the result only"
+    if (attempt.tenant, attempt.request_id) != (tenant, request_id):
+        return f"is an attempt of {attempt.tenant}/{attempt.request_id} in the journal"
+    # One without an end has an unknown outcome and counts in full.
+    journal = attempt.cost_nano if attempt.outcome else attempt.bound_nano
+    return "" if journal == cost_nano else f"cost {cost_nano} in the result, {journal} in the journal"
+
+
+def wrong_cost(view: View) -> Iterator[Violation]:
+    for (tenant, request_id), request in view.accepted():
+        for end in {request.first, request.settling} - {None}:
+            total = sum(cost for _, cost in end.attempts) if end else 0
+            if end is not None and end.cost_nano != total:
+                detail = f"cost {end.cost_nano}, its attempts {total} nano-dollars"
+                yield Violation(rule="wrong_cost", ids=(request_id, tenant), detail=detail)
+
+
+def above_cap(view: View) -> Iterator[Violation]:
+    """Plays admissions and results again in the order of their timestamps.
+
+    An admission is on the log after its reservation and a result before its settlement, and a settled request counts at most
+    what was reserved for it; so what is summed up here was at that moment in the ledger at least, and nothing is accused wrongly.
+    The caps are those in force; admissions before them are summed up and not judged.
+    """
+    requests: dict[str, list[tuple[str, Request]]] = defaultdict(list)
+    for (tenant, request_id), request in view.accepted():
+        if request.admitted_ms is not None and request.reserved_nano and tenant in view.tenants and view.tenants[tenant][1].caps:
+            requests[tenant].append((request_id, request))
+    for tenant, admitted in requests.items():
+        yield from _replay(view, tenant, admitted)
+
+
+def _replay(view: View, tenant: str, requests: Sequence[tuple[str, Request]]) -> Iterator[Violation]:
+    since_ms, configured = view.tenants[tenant]
+    used: dict[tuple[str, str, str], int] = defaultdict(int)
+    for _, place, ends in sorted(_moments(requests)):
+        request_id, request = requests[place]
+        change = _kept(request) - request.reserved_nano if ends else request.reserved_nano
+        at_ms = request.accepted_at.timestamp_ms if request.accepted_at else 0
+        for cap in configured.caps:
+            subject = {"tenant": "", "user": request.user, "workflow": request.workflow}.get(cap.scope)
+            if subject is None or cap.period not in PERIODS or (cap.scope != "tenant" and not subject):
+                continue
+            counter = (cap.scope, subject, window(cap.period, at_ms))
+            # Several caps of one scope and period share a counter; it moves with the first of them.
+            if cap is next(other for other in configured.caps if (other.scope, other.period) == (cap.scope, cap.period)):
+                used[counter] += change
+            judged = not ends and (request.admitted_ms or 0) > since_ms + CONFIGURATION_DELAY_MS
+            if judged and used[counter] > cap.limit_nano:
+                detail = f"{used[counter]} of {cap.limit_nano} nano-dollars in {'/'.join(counter)} once it was admitted"
+                yield Violation(rule="above_cap", ids=(request_id, tenant), detail=detail)
+
+
+def _moments(requests: Sequence[tuple[str, Request]]) -> Iterator[tuple[int, int, bool]]:
+    for place, (_, request) in enumerate(requests):
+        yield (request.admitted_ms or 0, place, False)
+        if request.settling is not None:
+            # Not before its admission, whatever the brokers' clocks say.
+            yield (max(request.settling.place.timestamp_ms, request.admitted_ms or 0), place, True)
+
+
+def _kept(request: Request) -> int:
+    end: End | None = request.settling
+    return min(end.cost_nano, request.reserved_nano) if end else request.reserved_nano
+
+
+Invariant = Callable[[View], Iterator[Violation]]
+
+
+def invariants(*, now_ms: int, grace_ms: int) -> tuple[Invariant, ...]:
+    """All that is checked on the log alone."""
+    return (
+        partial(lost, now_ms=now_ms, grace_ms=grace_ms),
+        belongs_nowhere,
+        cached_across_tenants,
+        paid_twice,
+        ended_twice,
+        unannounced,
+        unbooked,
+        not_in_journal,
+        wrong_cost,
+        above_cap,
+    )

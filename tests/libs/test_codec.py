@@ -1,0 +1,133 @@
+"""What is on the wire is read as its writer wrote it, or not at all."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from daytwo.codec import decode, encode, registry
+from daytwo.errors import UnreadableError
+from daytwo.records import CachePolicy, MetricSampled, RequestSubmitted, TenantConfigured
+from daytwo.strict_avro import read_strictly
+from daytwo.topics import METRIC_SAMPLED, REQUEST_FINISHED, REQUEST_SUBMITTED, TENANT_CONFIGURED, TOPICS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.load import HERE
+from tests.libs.builders import submitted
+
+EXAMPLES = sorted((HERE / "examples").glob("*/*.json"))
+
+
+def tenant(threshold: float = 0.5, ttl_s: int = 1) -> TenantConfigured:
+    return TenantConfigured(tenant="t", cache=CachePolicy(threshold=threshold, ttl_s=ttl_s))
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_every_topic_has_an_example_and_it_survives_the_wire(topic: Any) -> None:
+    examples = [path for path in EXAMPLES if path.parent.name == topic.name]
+    assert examples
+
+    for path in examples:
+        record = topic.record.from_avro(_bytes(json.loads(path.read_text())))
+        assert decode(topic, encode(topic, record), strict=True) == record
+        assert topic.key(record)
+
+
+def _bytes(value: Any) -> Any:
+    """Examples are JSON; {"$bytes": text} stands for bytes."""
+    if isinstance(value, dict):
+        return value["$bytes"].encode() if value.keys() == {"$bytes"} else {key: _bytes(item) for key, item in value.items()}
+    return [_bytes(item) for item in value] if isinstance(value, list) else value
+
+
+def test_the_frame_is_a_zero_byte_and_the_schema_id_in_four_bytes() -> None:
+    data = encode(REQUEST_SUBMITTED, submitted("r", "t"))
+
+    assert data[:5] == b"\0" + REQUEST_SUBMITTED.schema_id.to_bytes(4, "big")
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_at_all_raise_anything_but_unreadable(body: bytes) -> None:
+    for data in (body, encode(REQUEST_SUBMITTED, submitted("r", "t"))[:5] + body):
+        with suppress(UnreadableError):
+            decode(REQUEST_SUBMITTED, data, strict=True)
+
+
+@given(st.integers(0, 400), st.integers(0, 255))
+def test_a_flipped_byte_is_unreadable_or_still_a_proper_record(place: int, value: int) -> None:
+    data = bytearray(encode(REQUEST_SUBMITTED, submitted("request", "tenant", metadata={"a": "b"})))
+    data[place % len(data)] = value
+
+    try:
+        record = decode(REQUEST_SUBMITTED, bytes(data), strict=True)
+    except UnreadableError:
+        return
+    assert isinstance(record, RequestSubmitted)
+
+
+def test_a_record_of_another_topic_is_refused_by_name() -> None:
+    data = encode(TENANT_CONFIGURED, tenant())
+
+    with pytest.raises(UnreadableError, match="tenant-configured-value"):
+        decode(REQUEST_FINISHED, data)
+
+
+def test_trailing_bytes_are_refused_with_what_could_be_read() -> None:
+    data = encode(TENANT_CONFIGURED, tenant()) + b"\0"
+
+    with pytest.raises(UnreadableError) as caught:
+        decode(TENANT_CONFIGURED, data)
+
+    assert caught.value.partial == tenant()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("max_tokens", 1.5), ("max_tokens", True), ("max_tokens", 2**31), ("deadline_ms", 2**63), ("temperature", "warm")]
+)
+def test_a_value_that_does_not_fit_its_type_is_not_written(field: str, value: Any) -> None:
+    request = submitted("r", "t", **{field: value})
+
+    with pytest.raises(ValueError, match="not a"):
+        encode(REQUEST_SUBMITTED, request)
+
+
+@pytest.mark.parametrize(
+    ("schema", "body"),
+    [
+        ("boolean", b"\x02"),
+        ("int", b"\xff\xff\xff\xff\xff\x0f"),
+        ("long", b"\xff" * 10 + b"\x01"),
+        ("string", b"\x01abc"),
+        ("string", b"\x04\xff\xfe"),
+        (["null", "string"], b"\x03\x02a"),
+        ({"type": "enum", "name": "E", "symbols": ["a", "b"]}, b"\x01"),
+        ({"type": "array", "items": "null"}, b"\x90\x4e\x00"),
+        ("int", b"\x02\x02"),
+    ],
+)
+def test_what_fastavro_lets_pass_is_refused(schema: Any, body: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each has words of its own
+        read_strictly(schema, body)
+
+
+def test_an_array_in_blocks_with_sizes_is_proper_avro() -> None:
+    read_strictly({"type": "array", "items": "long"}, b"\x03\x04\x02\x04\x00")
+
+
+def test_an_overlong_number_in_a_request_is_found_by_the_strict_reading() -> None:
+    record = MetricSampled(service="s", instance="i", name="n", value=1.0, at_ms=1)
+    proper = encode(METRIC_SAMPLED, record)
+    overlong = proper[:-1] + b"\x82\x00"
+
+    assert decode(METRIC_SAMPLED, overlong) == record
+    assert decode(METRIC_SAMPLED, overlong, strict=True) == record  # two bytes for 1 are allowed; beyond 64 bits is not
+    with pytest.raises(UnreadableError):
+        decode(METRIC_SAMPLED, proper[:-1] + b"\x82" + b"\x80" * 10 + b"\x00", strict=True)
+
+
+def test_the_registry_holds_every_topics_current_schema() -> None:
+    for topic in TOPICS:
+        assert registry()[topic.schema_id]["subject"] == f"{topic.name}-value"

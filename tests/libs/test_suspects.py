@@ -1,0 +1,63 @@
+"""A killed process leaves its marks in a file; here by never calling `end`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daytwo.suspects import RecordId, Suspects
+
+POISON = RecordId("request-submitted", 3, 41)
+INNOCENT = RecordId("request-submitted", 3, 42)
+
+
+def death(path: Path, *, alone: RecordId | None = None, others: tuple[RecordId, ...] = ()) -> Suspects:
+    """A process that died with these records in flight; returns what the next one knows."""
+    dying = Suspects(path)
+    for record in (*others, *([alone] if alone else [])):
+        dying.begin(record)
+    if alone:
+        dying.alone(alone, alone=True)
+    return Suspects(path)
+
+
+def test_who_was_in_flight_at_a_death_is_a_suspect_and_condemned_by_nothing_yet(tmp_path: Path) -> None:
+    next_life = death(tmp_path / "marks", others=(POISON, INNOCENT))
+
+    assert next_life.is_suspect(POISON)
+    assert next_life.is_suspect(INNOCENT)
+    assert not next_life.is_condemned(POISON)
+
+
+def test_a_record_that_was_alone_at_two_more_deaths_is_condemned(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    death(marks, others=(POISON, INNOCENT))
+    # The next life reads the marks and starts the suspect alone; it dies.
+    second = Suspects(marks)
+    second.begin(POISON)
+    second.alone(POISON, alone=True)
+    third = Suspects(marks)
+    assert not third.is_condemned(POISON)
+    third.begin(POISON)
+    third.alone(POISON, alone=True)
+
+    fourth = Suspects(marks)
+
+    assert fourth.is_condemned(POISON)
+    assert not fourth.is_condemned(INNOCENT)
+
+
+def test_a_record_that_is_done_is_no_suspect_any_more(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    life = death(marks, others=(INNOCENT,))
+    life.begin(INNOCENT)
+    life.end(INNOCENT)
+
+    assert not Suspects(marks).is_suspect(INNOCENT)
+
+
+def test_any_number_of_ordinary_deaths_condemns_nobody(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    for _ in range(10):
+        life = death(marks, others=(INNOCENT,))
+
+    assert not life.is_condemned(INNOCENT)
