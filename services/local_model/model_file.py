@@ -11,26 +11,26 @@ INSTALL = "pip install 'daytwo[local]'"
 FindSpec = Callable[[str], ModuleSpec | None]
 
 
-class MissingPackage(Exception):  # noqa: N818 - named for what it says, as FileNotFoundError's siblings are
+class MissingPackageError(Exception):
     """A package is not installed or incomplete; the message is one line that says how to install it."""
 
 
 def require_engine(find_spec: FindSpec) -> None:
-    """Raise MissingPackage unless llama.cpp's Python package is installed."""
+    """Raise MissingPackageError unless llama.cpp's Python package is installed."""
     if find_spec(ENGINE_PACKAGE) is None:
-        raise MissingPackage(f"the package {ENGINE_PACKAGE} is not installed; install it with: {INSTALL}")
+        raise MissingPackageError(f"the package {ENGINE_PACKAGE} is not installed; install it with: {INSTALL}")
 
 
 def find_weights(find_spec: FindSpec) -> Path:
-    """Path of the GGUF file. Raises MissingPackage.
+    """Path of the GGUF file. Raises MissingPackageError.
 
     `find_spec` is importlib.util.find_spec: the package is located and never imported, because it is a
     plug-in whose import pulls in a framework that is not used here.
     """
     spec = find_spec(WEIGHTS_PACKAGE)
     if spec is None:
-        raise MissingPackage(f"the package {WEIGHTS_PACKAGE} is not installed; install it with: {INSTALL}")
+        raise MissingPackageError(f"the package {WEIGHTS_PACKAGE} is not installed; install it with: {INSTALL}")
     for folder in spec.submodule_search_locations or ():
         for path in sorted(Path(folder).glob("*.gguf")):
             return path
-    raise MissingPackage(f"the package {WEIGHTS_PACKAGE} has no *.gguf file; install it again with: {INSTALL}")
+    raise MissingPackageError(f"the package {WEIGHTS_PACKAGE} has no *.gguf file; install it again with: {INSTALL}")

@@ -7,6 +7,7 @@ from typing import Protocol
 from services.local_model.settings import Settings
 
 MODEL_NAME = "smollm2-135m-instruct"
+HTTP_THREADS = 256
 
 # ChatML, as the model was trained, but without the default system message that the file's own template adds.
 # That message would be 21 prompt tokens nobody wrote: more than daytwo's bound of 16 a message allows for, so a
@@ -43,8 +44,8 @@ def start_server(settings: Settings, weights: Path) -> RunningServer:
     params.cpuparams_batch.n_threads = settings.threads
     # llama.cpp keeps the prompts of past requests in up to 8 GB of memory unless told otherwise.
     params.cache_ram_mib = 0
-    # A connection that is kept alive occupies a thread: leave some for /health beside a client's pool.
-    params.n_threads_http = 2 * settings.slots + 16
+    # Every open connection occupies a thread, waiting requests too: with fewer, /health queues behind them.
+    params.n_threads_http = HTTP_THREADS
     params.ui = False
     params.verbosity = 1  # errors only
     server: RunningServer = engine.Server(params)

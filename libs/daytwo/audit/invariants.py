@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from daytwo.audit.view import Attempt, End, Request, View
+from daytwo.audit.view import Attempt, Request, View
 from daytwo.audit.windows import PERIODS, window
+from daytwo.records import TenantConfigured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +150,12 @@ def _differs(attempt: Attempt | None, tenant: str, request_id: str, cost_nano: i
 
 def wrong_cost(view: View) -> Iterator[Violation]:
     for (tenant, request_id), request in view.accepted():
-        for end in {request.first, request.settling} - {None}:
-            total = sum(cost for _, cost in end.attempts) if end else 0
-            if end is not None and end.cost_nano != total:
-                detail = f"cost {end.cost_nano}, its attempts {total} nano-dollars"
-                yield Violation(rule="wrong_cost", ids=(request_id, tenant), detail=detail)
+        if request.first is None:
+            continue
+        total = sum(cost for _, cost in request.first.attempts)
+        if request.first.cost_nano != total:
+            detail = f"cost {request.first.cost_nano}, its attempts {total} nano-dollars"
+            yield Violation(rule="wrong_cost", ids=(request_id, tenant), detail=detail)
 
 
 def above_cap(view: View) -> Iterator[Violation]:
@@ -173,23 +175,36 @@ def above_cap(view: View) -> Iterator[Violation]:
 
 def _replay(view: View, tenant: str, requests: Sequence[tuple[str, Request]]) -> Iterator[Violation]:
     since_ms, configured = view.tenants[tenant]
+    limits = _limits(configured)
     used: dict[tuple[str, str, str], int] = defaultdict(int)
     for _, place, ends in sorted(_moments(requests)):
         request_id, request = requests[place]
         change = _kept(request) - request.reserved_nano if ends else request.reserved_nano
-        at_ms = request.accepted_at.timestamp_ms if request.accepted_at else 0
-        for cap in configured.caps:
-            subject = {"tenant": "", "user": request.user, "workflow": request.workflow}.get(cap.scope)
-            if subject is None or cap.period not in PERIODS or (cap.scope != "tenant" and not subject):
-                continue
-            counter = (cap.scope, subject, window(cap.period, at_ms))
-            # Several caps of one scope and period share a counter; it moves with the first of them.
-            if cap is next(other for other in configured.caps if (other.scope, other.period) == (cap.scope, cap.period)):
-                used[counter] += change
-            judged = not ends and (request.admitted_ms or 0) > since_ms + CONFIGURATION_DELAY_MS
-            if judged and used[counter] > cap.limit_nano:
-                detail = f"{used[counter]} of {cap.limit_nano} nano-dollars in {'/'.join(counter)} once it was admitted"
+        judged = not ends and (request.admitted_ms or 0) > since_ms + CONFIGURATION_DELAY_MS
+        for counter, limit_nano in _counters(limits, request):
+            used[counter] += change
+            if judged and used[counter] > limit_nano:
+                detail = f"{used[counter]} of {limit_nano} nano-dollars in {'/'.join(counter)} once it was admitted"
                 yield Violation(rule="above_cap", ids=(request_id, tenant), detail=detail)
+
+
+def _limits(tenant: TenantConfigured) -> dict[tuple[str, str], int]:
+    """The lowest cap of each scope and period, in nano-dollars."""
+    lowest: dict[tuple[str, str], int] = {}
+    for cap in tenant.caps:
+        if cap.period in PERIODS:
+            place = (cap.scope, cap.period)
+            lowest[place] = min(cap.limit_nano, lowest.get(place, cap.limit_nano))
+    return lowest
+
+
+def _counters(limits: Mapping[tuple[str, str], int], request: Request) -> Iterator[tuple[tuple[str, str, str], int]]:
+    """The capped counters a request is booked in: (scope, subject, window), with their caps."""
+    at_ms = request.accepted_at.timestamp_ms if request.accepted_at else 0
+    subjects = {"tenant": "", "user": request.user, "workflow": request.workflow}
+    for (scope, period), limit_nano in limits.items():
+        if scope == "tenant" or subjects.get(scope):
+            yield (scope, subjects[scope], window(period, at_ms)), limit_nano
 
 
 def _moments(requests: Sequence[tuple[str, Request]]) -> Iterator[tuple[int, int, bool]]:
@@ -201,8 +216,8 @@ def _moments(requests: Sequence[tuple[str, Request]]) -> Iterator[tuple[int, int
 
 
 def _kept(request: Request) -> int:
-    end: End | None = request.settling
-    return min(end.cost_nano, request.reserved_nano) if end else request.reserved_nano
+    """What it counts at least once it is settled."""
+    return min(request.settling.cost_nano, request.reserved_nano) if request.settling else request.reserved_nano
 
 
 Invariant = Callable[[View], Iterator[Violation]]

@@ -95,9 +95,12 @@ class Attempt:
 
 @dataclass(slots=True)
 class View:
-    """The log in memory. `whole` is False where its beginning was not read: causes of what is there may then be missing."""
+    """The log in memory."""
 
     whole: bool = True
+    """False where the beginning of the log was not read: the causes of what is there may be missing."""
+    since_ms: int = 0
+    """Requests accepted earlier (epoch milliseconds) are not judged; their results may be gone."""
     requests: dict[tuple[str, str], Request] = field(default_factory=dict)
     """By tenant and request id."""
     attempts: dict[str, Attempt] = field(default_factory=dict)
@@ -119,7 +122,10 @@ class View:
             taker(self, record, place)
 
     def accepted(self) -> Iterator[tuple[tuple[str, str], Request]]:
-        return ((key, request) for key, request in self.requests.items() if request.accepted_at is not None)
+        """The requests that are judged, by tenant and request id."""
+        for key, request in self.requests.items():
+            if request.accepted_at is not None and request.accepted_at.timestamp_ms >= self.since_ms:
+                yield key, request
 
     def request(self, tenant: str, request_id: str) -> Request:
         key = (tenant, request_id)

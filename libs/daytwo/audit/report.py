@@ -1,0 +1,129 @@
+"""The audit from beginning to end: read, wait until it is quiet, compare, report."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from daytwo.audit.invariants import RULES, Violation, invariants
+from daytwo.audit.ledger import differences
+from daytwo.audit.reading import Reading
+from daytwo.audit.view import View
+from daytwo.broker import Reader
+from daytwo.clock import Clock
+
+POLL_S: Final = 0.25
+
+LedgerView = Callable[[], Awaitable[Mapping[str, Any]]]
+"""cost-meter's `/ledger`. Raises RetryableError where it does not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was found. Clean: no violations. Money in nano-dollars."""
+
+    counts: Mapping[str, int]
+    money: Mapping[str, Mapping[str, int]]
+    """By tenant."""
+    dead_letters: Mapping[str, int]
+    """By service and reason."""
+    violations: Sequence[Violation]
+    notes: Sequence[str] = field(default=())
+    """What could not be checked, and why."""
+
+    @property
+    def clean(self) -> bool:
+        return not self.violations
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "clean": self.clean,
+            "counts": dict(self.counts),
+            "money": {tenant: dict(sums) for tenant, sums in self.money.items()},
+            "dead_letters": dict(self.dead_letters),
+            "violations": [{"rule": v.rule, "promise": RULES[v.rule], "ids": list(v.ids), "detail": v.detail} for v in self.violations],
+            "notes": list(self.notes),
+        }
+
+
+async def audit(
+    reader: Reader, clock: Clock, *, ledger: LedgerView | None, since_ms: int | None = None, grace_s: float = 60.0, settle_s: float = 10.0
+) -> Report:
+    """Reads the log and judges it.
+
+    Waits up to `settle_s` seconds until nothing is open and the ledger agrees, for what is under way looks like a difference.
+    A request may end `grace_s` seconds after its deadline. Raises RetryableError where the log or the ledger does not answer.
+    """
+    view = View()
+    reading = Reading(reader, view, clock, since_ms=since_ms)
+    late = clock.monotonic() + settle_s
+    while True:
+        await reading.catch_up()
+        differ = [] if ledger is None else list(differences(view, await ledger()))
+        waiting = open_requests(view)
+        if not (differ or waiting) or clock.monotonic() >= late:
+            break
+        await clock.sleep(POLL_S)
+    return judge(view, differ, now_ms=clock.now_ms(), grace_ms=int(grace_s * 1000), with_ledger=ledger is not None)
+
+
+def judge(view: View, differ: Sequence[Violation], *, now_ms: int, grace_ms: int, with_ledger: bool) -> Report:
+    """The report on a view. `differ`: how the ledger differs; it counts only where nothing is open any more."""
+    broken = [violation for invariant in invariants(now_ms=now_ms, grace_ms=grace_ms) for violation in invariant(view)]
+    waiting = open_requests(view)
+    lost = sum(violation.rule == "lost" for violation in broken)
+    quiet = waiting == lost
+    notes = [] if with_ledger else ["the ledger was not compared"]
+    if differ and not quiet:
+        notes.append(f"the ledger was not compared: {waiting - lost} requests are open, and it moves ({len(differ)} differences)")
+    if not view.whole:
+        notes.append("the beginning of the log was not read: older requests were not judged, nor sums compared")
+    notes += [f"{count} records of {topic} cannot be read" for topic, count in sorted(view.unreadable.items())]
+    return Report(
+        counts=counts(view, lost),
+        money=money(view),
+        dead_letters={f"{service} {reason}": count for (service, reason), count in sorted(view.dead_letters.items())},
+        violations=[*broken, *differ] if quiet else broken,
+        notes=notes,
+    )
+
+
+def open_requests(view: View) -> int:
+    """Accepted and without a result."""
+    return sum(request.first is None for _, request in view.accepted())
+
+
+def counts(view: View, lost: int) -> dict[str, int]:
+    accepted = [request for _, request in view.accepted()]
+    waiting = sum(request.first is None for request in accepted)
+    return {
+        "accepted": len(accepted),
+        "ended": len(accepted) - waiting,
+        "open": waiting - lost,
+        "lost": lost,
+        "admitted": sum(request.admitted_ms is not None for request in accepted),
+        "not_accepted": sum(request.accepted_at is None and request.first is not None for request in view.requests.values()),
+        "reused_ids": view.reused,
+        "repeats": sum(request.repeats for request in view.requests.values()),
+        "contradicting_repeats": sum(request.contradictions for request in view.requests.values()),
+        "attempts": len(view.attempts),
+        "attempts_succeeded": sum(attempt.outcome == "succeeded" for attempt in view.attempts.values()),
+        "attempts_without_end": sum(not attempt.outcome for attempt in view.attempts.values()),
+        "dead_letters": sum(view.dead_letters.values()),
+        "unreadable": sum(view.unreadable.values()),
+    }
+
+
+def money(view: View) -> dict[str, dict[str, int]]:
+    """Of each tenant: reserved for all that was admitted; of this settled, released, and still held."""
+    found: dict[str, dict[str, int]] = {}
+    for (tenant, _), request in view.accepted():
+        sums = found.setdefault(tenant, dict.fromkeys(("reserved_nano", "settled_nano", "released_nano", "held_nano"), 0))
+        sums["reserved_nano"] += request.reserved_nano
+        if request.settling is None:
+            sums["held_nano"] += request.reserved_nano
+        else:
+            sums["settled_nano"] += request.settling.cost_nano
+            sums["released_nano"] += request.reserved_nano - request.settling.cost_nano
+    return found

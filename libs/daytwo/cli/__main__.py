@@ -1,0 +1,5 @@
+"""`python -m daytwo.cli`"""
+
+from daytwo.cli import main
+
+main()

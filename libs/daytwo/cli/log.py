@@ -1,0 +1,100 @@
+"""Reading the log: all of a topic up to now, or from now on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from daytwo.broker import Broker, Partition, Raw, Reader
+from daytwo.codec import decode
+from daytwo.errors import RetryableError, UnreadableError
+from daytwo.records import RequestFinished
+from daytwo.topic import R, Topic
+from daytwo.topics import REQUEST_FINISHED
+
+READ_S = 0.5
+STUCK_READS = 60
+REPEATS_WITHIN_MS = 3_600_000
+"""A repeat of a terminal result comes from a redelivery, within minutes of the first; this is how far back to look for that first."""
+
+
+async def scan(broker: Broker, topic: Topic[Any], *, since_ms: int | None = None) -> AsyncIterator[Raw]:
+    """Every record from `since_ms` (epoch milliseconds; None: the first kept) to the end as of now. Raises RetryableError."""
+    reader = broker.reader()
+    await reader.start()
+    try:
+        async for raw in _scan(reader, topic, since_ms):
+            yield raw
+    finally:
+        await reader.stop()
+
+
+async def _scan(reader: Reader, topic: Topic[Any], since_ms: int | None) -> AsyncIterator[Raw]:
+    partitions = await reader.partitions(topic.name)
+    ends = await reader.ends(partitions)
+    starts = await reader.offsets_at(partitions, since_ms or 0)
+    ends = {partition: end for partition, end in ends.items() if starts[partition] < end}
+    if not ends:
+        return
+    await reader.seek({partition: starts[partition] for partition in ends})
+    idle = 0
+    while not _reached(await reader.positions(), ends):
+        found = await reader.read(READ_S)
+        idle = 0 if found else idle + 1
+        if idle == STUCK_READS:
+            raise RetryableError("store_unavailable", f"{topic.name} stands still before its end")
+        for raw in found:
+            if raw.offset < ends[Partition(raw.topic, raw.partition)]:
+                yield raw
+
+
+def _reached(positions: Any, ends: dict[Partition, int]) -> bool:
+    return all(positions.get(partition, 0) >= end for partition, end in ends.items())
+
+
+async def follow(broker: Broker, topic: Topic[Any], *, from_beginning: bool) -> AsyncIterator[Raw]:
+    """Every record from the first kept, or from now on; never ends. Raises RetryableError."""
+    reader = broker.reader()
+    await reader.start()
+    try:
+        partitions: Sequence[Partition] = await reader.partitions(topic.name)
+        ends = await reader.ends(partitions)
+        await reader.seek({partition: None if from_beginning else ends[partition] for partition in partitions})
+        while True:
+            for raw in await reader.read(READ_S):
+                yield raw
+    finally:
+        await reader.stop()
+
+
+def readable(topic: Topic[R], raw: Raw) -> R | None:
+    """The record, or None for a tombstone and for what is none: those who only look pass over it."""
+    try:
+        return decode(topic, raw.value) if raw.value is not None else None
+    except UnreadableError:
+        return None
+
+
+class FirstResults:
+    """Tells the first terminal record of a request, its result, from later ones."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, str]] = set()
+
+    def take(self, raw: Raw) -> RequestFinished | None:
+        """The result, or None for a repeat and for what cannot be read."""
+        result = readable(REQUEST_FINISHED, raw)
+        if result is None or (identity := (result.tenant, result.request_id)) in self._seen:
+            return None
+        self._seen.add(identity)
+        return result
+
+
+async def results(broker: Broker, *, since_ms: int | None = None) -> AsyncIterator[RequestFinished]:
+    """Results that ended at or after `since_ms`, up to now."""
+    firsts = FirstResults()
+    start = None if since_ms is None else max(0, since_ms - REPEATS_WITHIN_MS)
+    async for raw in scan(broker, REQUEST_FINISHED, since_ms=start):
+        result = firsts.take(raw)
+        if result is not None and raw.timestamp_ms >= (since_ms or 0):
+            yield result

@@ -1,0 +1,76 @@
+"""What is printed: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON has it; bytes in base64."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def document(value: Any) -> None:
+    """One JSON document."""
+    click.echo(json.dumps(value, indent=2, default=_other, ensure_ascii=False))
+
+
+def line(value: Any) -> None:
+    """One JSON line."""
+    click.echo(json.dumps(plain(value), default=_other, ensure_ascii=False))
+
+
+def _other(value: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else plain(value)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", right: Sequence[str] = ()) -> None:
+    """A table; columns named in `right` are aligned right. Nothing in it is markup."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*[Text(clean(cell)) for cell in row])
+    console = Console(highlight=False, soft_wrap=False)
+    # A pipe has no width, and must not be cut to a guess.
+    if not console.is_terminal:
+        console = Console(highlight=False, width=240)
+    console.print(drawn)
+
+
+def clean(cell: Any) -> str:
+    """Text for a terminal: no control characters, which could move the cursor or change colours."""
+    text = "" if cell is None else str(cell)
+    return "".join(char if char.isprintable() else "·" for char in text)
+
+
+def note(text: str) -> None:
+    """Beside the output proper, on standard error."""
+    click.echo(text, err=True)
+
+
+def at(ms: int) -> str:
+    """Epoch milliseconds for people, UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def short(text: str | None, width: int = 60) -> str:
+    """One line, cut to `width`."""
+    joined = " ".join((text or "").split())
+    return joined if len(joined) <= width else joined[: width - 1] + "…"

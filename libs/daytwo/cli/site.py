@@ -1,0 +1,79 @@
+"""Where a command works: the environment, the stack that was started here, the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from daytwo.broker import Broker
+from daytwo.cli.cluster import Cluster, KafkaCluster
+from daytwo.clock import Clock, SystemClock
+
+T = TypeVar("T")
+
+FALLBACK = "127.0.0.1:9092"
+
+
+def _kafka_broker(bootstrap: str) -> Broker:
+    from daytwo.kafka import KafkaBroker
+
+    return KafkaBroker(bootstrap)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Tests put a broker in memory and a clock of theirs here."""
+
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    clock: Clock = field(default_factory=SystemClock)
+    connect: Callable[[str], Broker] = _kafka_broker
+    administer: Callable[[str], Cluster] = KafkaCluster
+    given_kafka: str | None = None
+
+    def at(self, kafka: str | None) -> Site:
+        return replace(self, given_kafka=kafka)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs it, with the errors of the client as one line."""
+        from daytwo.client.errors import ClientError
+
+        try:
+            return _run(work)
+        except ClientError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+
+    @cached_property
+    def stack(self) -> Mapping[str, Any]:
+        """What `make up` wrote into stack.json of the state folder; empty where nothing was started."""
+        path = Path(self.env.get("DAYTWO_STATE", ".daytwo")) / "stack.json"
+        try:
+            stack = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise click.ClickException(f"{path} cannot be read ({error}): `make down` and `make up` write it anew") from error
+        return stack if isinstance(stack, dict) else {}
+
+    @property
+    def kafka(self) -> str:
+        return self.given_kafka or self.env.get("DAYTWO_KAFKA") or self.stack.get("kafka") or FALLBACK
+
+    @property
+    def broker(self) -> Broker:
+        return self.connect(self.kafka)
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.administer(self.kafka)

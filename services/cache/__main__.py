@@ -1,0 +1,5 @@
+from daytwo.run import main
+
+from services.cache.build import build
+
+main(build)

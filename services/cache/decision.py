@@ -1,0 +1,111 @@
+"""What the cache may do for a request, which answer is near enough, and what comes out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from daytwo.records import (
+    AnswerLearned,
+    CacheMatch,
+    CachePolicy,
+    RequestEmbedded,
+    RequestFinished,
+    RequestMissed,
+    RequestSubmitted,
+    StepTime,
+)
+from daytwo.results import finished
+
+from services.cache.index import Neighbour
+
+ROUNDING: Final = 1e-6
+"""Half-precision cosines of equal vectors miss 1 by less than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a request may do with the cache."""
+
+    read: bool
+    """Be answered from it, or by an equal request in flight."""
+    learn: bool
+    """Go on and leave its answer."""
+
+
+def use_of(request: RequestSubmitted, policy: CachePolicy | None, *, cache_only: bool) -> Use:
+    """`policy` is None for a tenant that is not configured: nothing is read or learned."""
+    enabled = policy is not None and policy.enabled and policy.ttl_s > 0
+    return Use(read=enabled and request.cache == "use", learn=enabled and request.cache != "off" and not cache_only)
+
+
+def nearest(neighbours: Sequence[Neighbour], *, threshold: float, now_ms: int) -> Neighbour | None:
+    """The nearest that is near enough and has not expired; of equally near ones the newest."""
+    enough = [n for n in neighbours if n.similarity + ROUNDING >= threshold and n.entry.expires_at_ms > now_ms]
+    return max(enough, key=lambda n: (round(n.similarity, 6), n.entry.learned_at_ms), default=None)
+
+
+def match_of(answer: AnswerLearned, question: str, similarity: float, *, arrived_ms: int, now_ms: int) -> CacheMatch:
+    """How `answer` fits `question`. An equal one answered after this one arrived (epoch milliseconds) was in flight with it."""
+    exact = answer.question == question
+    coalesced = exact and answer.learned_at_ms >= arrived_ms
+    return CacheMatch(
+        kind="coalesced" if coalesced else "exact" if exact else "semantic",
+        answer_id=answer.request_id if coalesced else answer.answer_id,
+        question=answer.question_text,
+        similarity=1.0 if exact else similarity,
+        age_ms=max(0, now_ms - answer.learned_at_ms),
+    )
+
+
+def servable(answer: AnswerLearned, tenant: str, now_ms: int) -> bool:
+    """The last look before an answer leaves: whose it is, and whether it has expired."""
+    return answer.tenant == tenant and answer.expires_at_ms > now_ms
+
+
+def answered(record: RequestEmbedded, answer: AnswerLearned, match: CacheMatch, *, now_ms: int, step: StepTime) -> RequestFinished:
+    return finished(
+        record.request,
+        now_ms=now_ms,
+        outcome="answered",
+        reason="ok",
+        fingerprint=record.fingerprint,
+        message=answer.message,
+        finish_reason=answer.finish_reason,
+        citations=answer.citations,
+        saved_nano=answer.cost_nano,
+        served_by="cache",
+        deployment=answer.deployment,
+        model=answer.model,
+        cache_match=match,
+        question=record.question,
+        steps=(*record.steps, step),
+    )
+
+
+def refused(record: RequestEmbedded, *, now_ms: int, step: StepTime) -> RequestFinished:
+    """The end of a request that may only be answered from the cache, and cannot be."""
+    retry_at_ms = record.admission.retry_at_ms
+    return finished(
+        record.request,
+        now_ms=now_ms,
+        outcome="refused",
+        reason="budget_exceeded",
+        detail="a spending cap is reached and no cached answer was near enough",
+        retry_after_ms=None if retry_at_ms is None else max(0, retry_at_ms - now_ms),
+        fingerprint=record.fingerprint,
+        question=record.question,
+        steps=(*record.steps, step),
+    )
+
+
+def missed(record: RequestEmbedded, *, step: StepTime) -> RequestMissed:
+    return RequestMissed(
+        request=record.request,
+        fingerprint=record.fingerprint,
+        admission=record.admission,
+        question=record.question,
+        vector=record.vector,
+        steps=(*record.steps, step),
+    )

@@ -1,0 +1,1 @@
+"""cost-meter: money is reserved before it is spent, and settled after."""

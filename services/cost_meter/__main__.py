@@ -1,0 +1,5 @@
+from daytwo.run import main
+
+from services.cost_meter.build import build
+
+main(build)

@@ -1,0 +1,5 @@
+from daytwo.run import main
+
+from services.embedder.build import build
+
+main(build)

@@ -1,0 +1,5 @@
+from daytwo.run import main
+
+from services.inference_router.build import build
+
+main(build)

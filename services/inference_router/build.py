@@ -1,0 +1,23 @@
+"""inference-router over aiohttp and Kafka."""
+
+from __future__ import annotations
+
+from daytwo.flow import Service
+from daytwo.kafka import KafkaBroker
+from daytwo.world import World
+
+from services.inference_router.kafka_journal import KafkaJournal
+from services.inference_router.openai_provider import OpenAIProvider
+from services.inference_router.service import service
+from services.inference_router.settings import Settings
+
+
+def build(world: World) -> Service:
+    settings = Settings.from_env(world.env)
+    return service(
+        provider=OpenAIProvider(world.env, most_bytes=settings.most_body_bytes, connect_s=settings.connect_s),
+        reader=KafkaJournal(KafkaBroker(world.kafka).reader(), world.clock),
+        clock=world.clock,
+        rng=world.rng,
+        settings=settings,
+    )

@@ -1,0 +1,48 @@
+"""What the router needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from daytwo.records import AttemptFinished, AttemptStarted, DeploymentConfigured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An HTTP answer that came whole; of an error status the body may be cut. `retry_after` is the header as sent."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """No answer. `sent` is False only where it is sure that the provider never got the request."""
+
+    reason: str
+    sent: bool
+
+
+class Provider(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def call(self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float) -> Reply | Silence:
+        """One call, once. Returns within `timeout_s` seconds, and raises nothing but CancelledError."""
+        ...
+
+
+class JournalReader(Protocol):
+    async def start(self) -> None:
+        """Raises RetryableError while the log is not there."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    def read(self, partition: int, since_ms: int) -> AsyncIterator[AttemptStarted | AttemptFinished]:
+        """The journal's partition from a moment (epoch milliseconds) to its end as of the call. Raises RetryableError."""
+        ...

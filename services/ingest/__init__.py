@@ -1,0 +1,1 @@
+"""Checks what comes in, and splits documents into chunks."""

@@ -1,0 +1,5 @@
+from daytwo.run import main
+
+from services.ingest.build import build
+
+main(build)

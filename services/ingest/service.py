@@ -1,0 +1,60 @@
+"""ingest: checks what comes in, and splits documents into chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from daytwo.errors import DaytwoError
+from daytwo.flow import Context, Input, Output, Service, Table
+from daytwo.records import DocumentSubmitted, RequestSubmitted
+from daytwo.topics import DOCUMENT_SUBMITTED, REQUEST_SUBMITTED, TENANT_CONFIGURED
+
+from services.ingest.chunks import UnsplittableError, chunks_of, removal_of
+from services.ingest.documents import document_refusal, end_document, refuse_document
+from services.ingest.ports import Splitter
+from services.ingest.requests import end_request, judge
+from services.ingest.settings import Settings
+
+# Up to here a request is judged within a millisecond; a larger one would keep the others waiting.
+_JUDGED_IN_PLACE_BYTES: Final = 64 << 10
+
+
+def service(settings: Settings, splitter: Splitter) -> Service:
+    tenants = Table(TENANT_CONFIGURED)
+
+    async def handle_request(request: RequestSubmitted, context: Context) -> Sequence[Output]:
+        if len(context.value or b"") <= _JUDGED_IN_PLACE_BYTES:
+            return [judge(request, context, tenants.get, settings)]
+        return [await asyncio.to_thread(judge, request, context, tenants.get, settings)]
+
+    async def handle_document(document: DocumentSubmitted, context: Context) -> Sequence[Output]:
+        refusal = await asyncio.to_thread(document_refusal, document, context, tenants.get, settings)
+        if refusal:
+            return [refuse_document(document, context, *refusal)]
+        if document.content is None:
+            return [removal_of(document)]
+        try:
+            pieces = await splitter.split(document)
+        except UnsplittableError as error:
+            return [refuse_document(document, context, error.reason, error.detail)]
+        return await asyncio.to_thread(chunks_of, document, pieces, settings.chunk_rules)
+
+    return Service(
+        name="ingest",
+        inputs=[
+            Input(topic=REQUEST_SUBMITTED, handle=handle_request, ending=_end_request),
+            Input(topic=DOCUMENT_SUBMITTED, handle=handle_document, ending=_end_document),
+        ],
+        followers=[tenants],
+        stop=splitter.close,
+    )
+
+
+def _end_request(request: RequestSubmitted, context: Context, error: DaytwoError) -> Sequence[Output]:
+    return [end_request(request, context, error)]
+
+
+def _end_document(document: DocumentSubmitted, context: Context, error: DaytwoError) -> Sequence[Output]:
+    return [end_document(document, context, error)]

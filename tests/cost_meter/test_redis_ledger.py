@@ -1,0 +1,119 @@
+"""What only the ledger in Redis has: keys that expire, scripts that may be gone, a server that may be away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from daytwo.errors import RetryableError
+from redis.asyncio import Redis
+
+from services.cost_meter.decisions import OverCap
+from services.cost_meter.ports import Decided
+from services.cost_meter.redis_ledger import RedisLedger
+from tests.cost_meter.builders import HOUR, cap, reservation, settlement
+from tests.cost_meter.conftest import KEEP_MS
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = Redis.from_url(redis_url, decode_responses=True)
+    yield client
+    await client.aclose()
+
+
+@pytest.mark.stack
+async def test_past_windows_expire_and_totals_never_do(redis_ledger: RedisLedger, redis: Redis, fresh_tenant: str) -> None:
+    await redis_ledger.reserve(reservation(100, tenant=fresh_tenant))
+
+    async def lives(path: str) -> int:
+        return int(await redis.pttl(f"{{{fresh_tenant}}}/spent/tenant//{path}"))
+
+    assert KEEP_MS < await lives("hour/2026-03-01T12") <= KEEP_MS + HOUR
+    assert KEEP_MS + 11 * HOUR < await lives("day/2026-03-01") <= KEEP_MS + 12 * HOUR
+    assert await lives("total/total") == -1
+
+
+@pytest.mark.stack
+async def test_an_open_request_never_expires_and_a_closed_one_does(redis_ledger: RedisLedger, redis: Redis, fresh_tenant: str) -> None:
+    key = f"{{{fresh_tenant}}}/request/r-1"
+    await redis_ledger.reserve(reservation(100, tenant=fresh_tenant))
+    while_open = await redis.pttl(key)
+    await redis_ledger.settle(settlement(tenant=fresh_tenant))
+
+    assert while_open == -1
+    assert 0 < await redis.pttl(key) <= KEEP_MS
+    assert await redis.hgetall(key) == {"fingerprint": "f-1", "closed": "3/7"}
+
+
+@pytest.mark.stack
+async def test_a_window_that_has_expired_does_not_come_back_as_a_debt(redis_ledger: RedisLedger, redis: Redis, fresh_tenant: str) -> None:
+    await redis_ledger.reserve(reservation(100, tenant=fresh_tenant))
+    await redis.delete(f"{{{fresh_tenant}}}/spent/tenant//hour/2026-03-01T12")
+
+    await redis_ledger.settle(settlement(40, tenant=fresh_tenant))
+
+    counters = {c.path: (c.settled_nano, c.reserved_nano) for c in (await redis_ledger.accounts())[fresh_tenant].counters}
+    assert counters == dict.fromkeys(("tenant//total/total", "tenant//month/2026-03", "tenant//day/2026-03-01"), (40, 0))
+
+
+@pytest.mark.stack
+async def test_windows_that_have_expired_leave_the_index(redis_ledger: RedisLedger, redis: Redis, fresh_tenant: str) -> None:
+    first = reservation(0, tenant=fresh_tenant)
+    later = reservation(0, tenant=fresh_tenant, request_id="r-2", at_ms=first.at_ms + 60 * 24 * HOUR)
+
+    await redis_ledger.reserve(first)
+    await redis_ledger.reserve(later)
+
+    names = await redis.zrange(f"{{{fresh_tenant}}}/windows", 0, -1)
+    assert {str(name).rsplit("/", 1)[1] for name in names} == {"2026-04-30T12", "2026-04-30", "2026-04", "total"}
+
+
+@pytest.mark.stack
+async def test_no_uncapped_counter_overflows(redis_ledger: RedisLedger, redis: Redis, fresh_tenant: str) -> None:
+    await redis.hset(f"{{{fresh_tenant}}}/spent/tenant//total/total", mapping={"settled": 2**62, "reserved": 0})
+
+    answer = await redis_ledger.reserve(reservation(1000, tenant=fresh_tenant))
+
+    assert isinstance(answer, Decided)
+    assert isinstance(answer.decision, OverCap)
+    assert answer.decision.used_nano == 2**62
+
+
+@pytest.mark.stack
+async def test_a_redis_that_forgot_the_scripts_gets_them_again(redis_ledger: RedisLedger, redis: Redis, fresh_tenant: str) -> None:
+    await redis_ledger.reserve(reservation(100, tenant=fresh_tenant))
+    await redis.script_flush()
+
+    answers = await asyncio.gather(
+        *[redis_ledger.reserve(reservation(100, cap(350), tenant=fresh_tenant, request_id=f"r-{n}")) for n in range(1, 6)]
+    )
+
+    assert [isinstance(answer, Decided) and answer.repeated for answer in answers] == [True, False, False, False, False]
+    over = [isinstance(answer, Decided) and isinstance(answer.decision, OverCap) for answer in answers]
+    assert over == [False, False, False, True, True]
+
+
+@pytest.mark.stack
+async def test_a_key_of_another_kind_is_an_error_of_its_request_alone(redis_ledger: RedisLedger, redis: Redis, fresh_tenant: str) -> None:
+    await redis.set(f"{{{fresh_tenant}}}/request/broken", "no hash")
+
+    bad, good = await asyncio.gather(
+        redis_ledger.reserve(reservation(100, tenant=fresh_tenant, request_id="broken")),
+        redis_ledger.reserve(reservation(100, tenant=fresh_tenant)),
+        return_exceptions=True,
+    )
+
+    assert isinstance(bad, RetryableError)
+    assert isinstance(good, Decided)
+
+
+async def test_while_redis_is_away_every_call_may_be_made_again_later() -> None:
+    ledger = RedisLedger("redis://127.0.0.1:1/0", keep_ms=KEEP_MS)
+
+    for call in (ledger.start(), ledger.reserve(reservation()), ledger.settle(settlement()), ledger.accounts()):
+        with pytest.raises(RetryableError, match="store_unavailable"):
+            await call
+
+    await ledger.stop()

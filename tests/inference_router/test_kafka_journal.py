@@ -1,0 +1,70 @@
+"""The journal read back from a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from daytwo.broker import Outgoing, Partition, Raw, outgoing
+from daytwo.errors import RetryableError
+from daytwo.memory import MemoryBroker
+from daytwo.records import AttemptFinished, AttemptStarted
+from daytwo.topics import ATTEMPT_STARTED
+
+from services.inference_router.kafka_journal import KafkaJournal
+from tests.inference_router.builders import NOON, FastClock, ended, started
+
+
+async def journal_of(*records: AttemptStarted | AttemptFinished) -> tuple[KafkaJournal, MemoryBroker, int]:
+    clock = FastClock()
+    broker = MemoryBroker(clock)
+    partition = 0
+    for record in records:
+        ((partition, _),) = await broker.sender().send([outgoing(record)])
+        clock.seconds += 100
+    journal = KafkaJournal(broker.reader(), clock)
+    await journal.start()
+    return journal, broker, partition
+
+
+async def read(journal: KafkaJournal, partition: int, since_ms: int = 0) -> list[AttemptStarted | AttemptFinished]:
+    return [record async for record in journal.read(partition, since_ms)]
+
+
+async def test_both_topics_are_read_from_the_moment_to_the_end() -> None:
+    journal, _, partition = await journal_of(started(1), ended(1), started(2))
+    assert {(type(record), record.number) for record in await read(journal, partition)} == {
+        (AttemptStarted, 1),
+        (AttemptFinished, 1),
+        (AttemptStarted, 2),
+    }
+    assert [record.number for record in await read(journal, partition, NOON + 150_000)] == [2]
+    assert await read(journal, (partition + 1) % 12) == []
+
+
+async def test_bytes_that_are_no_attempt_are_passed_over() -> None:
+    journal, broker, partition = await journal_of(started(1))
+    broker.logs[Partition(ATTEMPT_STARTED.name, partition)].insert(
+        0, Raw(topic=ATTEMPT_STARTED.name, partition=partition, offset=0, timestamp_ms=NOON, key=b"k", value=b"garbage")
+    )
+    await broker.sender().send([Outgoing(topic=ATTEMPT_STARTED.name, key=outgoing(started(1)).key, value=None)])
+    assert [record.number for record in await read(journal, partition)] == [1]
+
+
+async def test_a_log_that_stands_still_is_an_error_and_no_endless_wait() -> None:
+    _, broker, partition = await journal_of(started(1))
+
+    class Stuck:
+        def __init__(self) -> None:
+            self.inner = broker.reader()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.inner, name)
+
+        async def read(self, timeout_s: float) -> Sequence[Raw]:
+            await broker.clock.sleep(timeout_s)
+            return []
+
+    stuck = KafkaJournal(Stuck(), broker.clock)  # type: ignore[arg-type]
+    with pytest.raises(RetryableError):
+        await read(stuck, partition)

@@ -1,0 +1,398 @@
+"""The way of one request over deployments that fail, and what is bought on it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from daytwo.errors import RetryableError, TerminalError
+from daytwo.records import AttemptFinished, AttemptStarted, RequestFinished
+
+from services.inference_router.ports import Reply, Silence
+from tests.inference_router.builders import (
+    ANSWER,
+    BOUND,
+    NOON,
+    REFUSED_CONNECTION,
+    TIMED_OUT,
+    Bench,
+    body,
+    deployment,
+    ended,
+    grounded,
+    started,
+    status,
+)
+
+ONE = [deployment("a")]
+DOWN = RetryableError("store_unavailable", "no acknowledgement")
+
+
+async def test_an_answer_carries_message_usage_cost_and_who_gave_it() -> None:
+    bench = Bench()
+    result = await bench.handle()
+    assert (result.outcome, result.reason, result.finish_reason) == ("answered", "ok", "stop")
+    assert result.message is not None
+    assert result.message.content == "It opens."
+    assert (result.usage.input_tokens, result.usage.output_tokens, result.cost_nano) == (10, 5, 20)
+    assert (result.served_by, result.deployment, result.model) == ("deployment", "a", "model-a")
+    assert (result.fingerprint, result.question) == ("f-1", "q-1")
+    assert [step.step for step in result.steps] == ["inference-router"]
+
+
+async def test_an_attempt_is_on_the_log_before_the_call_and_its_end_before_the_result() -> None:
+    bench = Bench()
+    seen: list[int] = []
+    bench.calls.ends = [lambda: (seen.append(len(bench.log.records)), ANSWER)[1]]
+    await bench.handle()
+    assert seen == [1]
+    assert [type(record) for record in bench.log.records] == [AttemptStarted, AttemptFinished]
+    assert bench.calls.ids == [bench.log.started()[0].attempt_id] == [bench.log.finished()[0].attempt_id]
+    assert bench.log.started()[0].bound_nano == BOUND
+
+
+async def test_nothing_is_called_when_the_start_cannot_be_logged() -> None:
+    bench = Bench()
+    bench.log.fail = (AttemptStarted, DOWN, False)
+    with pytest.raises(RetryableError):
+        await bench.handle()
+    assert bench.calls.made == []
+    assert bench.deployments.door(bench.rows[0]).lanes.inside == 0
+    assert (await bench.handle()).cost_nano == 20
+
+
+async def test_a_deployment_that_fails_is_followed_at_once_by_the_next_tier() -> None:
+    bench = Bench(status(500), ANSWER)
+    result = await bench.handle()
+    assert bench.calls.made == ["a", "b"]
+    assert bench.clock.slept == []
+    assert (result.outcome, result.deployment, result.cost_nano) == ("answered", "b", 20)
+    assert [(a.deployment, a.outcome, a.reason) for a in result.attempts] == [("a", "failed", "status_500"), ("b", "succeeded", "")]
+
+
+async def test_the_same_deployment_is_used_again_only_after_a_back_off() -> None:
+    bench = Bench(REFUSED_CONNECTION, ANSWER, rows=ONE)
+    result = await bench.handle()
+    assert result.outcome == "answered"
+    assert len(bench.clock.slept) == 1
+    assert 0 < bench.clock.slept[0] <= 0.2 * 1.25
+
+
+async def test_no_more_attempts_are_made_than_were_reserved_for() -> None:
+    bench = Bench(status(503), rows=ONE)
+    result = await bench.handle(grounded(attempts_bound=2))
+    assert bench.calls.made == ["a", "a"]
+    assert (result.outcome, result.reason, result.cost_nano) == ("failed", "providers_unavailable", 0)
+    assert result.retry_after_ms is not None
+    assert result.detail == "a: status_503"
+
+
+async def test_an_unknown_outcome_counts_in_full_beside_the_answer() -> None:
+    bench = Bench(TIMED_OUT, ANSWER)
+    result = await bench.handle()
+    assert result.outcome == "answered"
+    assert result.cost_nano == BOUND + 20
+    assert (result.usage.input_tokens, result.usage.output_tokens) == (1000 + 10, 100 + 5)
+    assert [(a.outcome, a.cost_nano) for a in result.attempts] == [("unknown", BOUND), ("succeeded", 20)]
+
+
+async def test_a_request_without_an_answer_still_says_what_was_spent() -> None:
+    bench = Bench(Silence(reason="cut", sent=True))
+    result = await bench.handle(grounded(attempts_bound=2))
+    assert (result.reason, result.cost_nano, len(result.attempts)) == ("providers_unavailable", 2 * BOUND, 2)
+
+
+async def test_a_refused_request_ends_at_once_with_the_providers_words() -> None:
+    bench = Bench(status(400))
+    result = await bench.handle()
+    assert bench.calls.made == ["a"]
+    assert (result.outcome, result.reason, result.cost_nano) == ("refused", "provider_refused", 0)
+    assert "so said the provider" in result.detail
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+async def test_a_wrong_key_or_address_is_the_deployments_fault_and_another_is_asked(code: int) -> None:
+    bench = Bench(status(code), ANSWER)
+    assert (await bench.handle()).deployment == "b"
+    alone = Bench(status(code), rows=ONE)
+    assert (await alone.handle()).reason == "providers_unavailable"
+    assert alone.calls.made == ["a"]
+
+
+async def test_retry_after_is_waited_for_when_it_fits_the_deadline() -> None:
+    bench = Bench(status(429, "3"), ANSWER, rows=ONE)
+    result = await bench.handle()
+    assert result.outcome == "answered"
+    assert 3.0 <= bench.clock.slept[0] <= 3.0 * 1.25
+
+
+async def test_retry_after_beyond_the_deadline_ends_the_request_with_that_hint() -> None:
+    bench = Bench(status(429, "90"), ANSWER, rows=ONE)
+    result = await bench.handle()
+    assert (result.outcome, result.reason, result.retry_after_ms) == ("failed", "providers_unavailable", 90_000)
+    assert bench.clock.slept == []
+
+
+async def test_retry_after_of_one_request_keeps_the_next_away_from_that_deployment() -> None:
+    bench = Bench(status(429, "20"), ANSWER)
+    await bench.handle()
+    await bench.handle(grounded(request_id="r-2"))
+    assert bench.calls.made == ["a", "b", "b"]
+    assert bench.deployments.door(bench.rows[0]).breaker.state == "closed"
+
+
+async def test_an_open_breaker_is_skipped_and_its_renewal_is_the_hint_when_nothing_else_is_there() -> None:
+    bench = Bench(status(500), rows=ONE)
+    for number in range(5):
+        await bench.handle(grounded(attempts_bound=1, request_id=f"r-{number}"))
+    assert bench.deployments.door(ONE[0]).breaker.state == "open"
+    result = await bench.handle(grounded(request_id="r-9", deadline_ms=bench.clock.now_ms() + 500))
+    assert len(bench.calls.made) == 5
+    assert (result.reason, result.retry_after_ms) == ("providers_unavailable", 1000)
+
+
+async def test_a_request_with_time_waits_for_the_breaker_and_is_the_probe() -> None:
+    bench = Bench(*[status(500)] * 5, ANSWER, rows=ONE)
+    for number in range(5):
+        await bench.handle(grounded(attempts_bound=1, request_id=f"r-{number}"))
+    assert (await bench.handle(grounded(request_id="r-9"))).outcome == "answered"
+    assert bench.deployments.door(ONE[0]).breaker.state == "closed"
+
+
+async def test_only_one_of_many_waiting_requests_is_the_probe() -> None:
+    bench = Bench(*[status(500)] * 5, ANSWER, rows=ONE)
+    for number in range(5):
+        await bench.handle(grounded(attempts_bound=1, request_id=f"r-{number}"))
+    bench.clock.seconds += 1.0
+    under_way: list[int] = []
+    gate = asyncio.Event()
+    bench.calls.call = _held(gate, under_way)  # type: ignore[method-assign]
+    tasks = [asyncio.create_task(bench.handle(grounded(request_id=f"w-{number}", deadline_ms=NOON + 10**9))) for number in range(20)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert sum(under_way) == 1
+    gate.set()
+    assert {result.outcome for result in await asyncio.gather(*tasks)} == {"answered"}
+
+
+def _held(gate: asyncio.Event, under_way: list[int]):  # type: ignore[no-untyped-def]
+    async def call(*_: object) -> Reply:
+        under_way.append(1)
+        await gate.wait()
+        return ANSWER
+
+    return call
+
+
+async def test_nothing_new_is_done_after_the_deadline() -> None:
+    bench = Bench()
+    result = await bench.handle(grounded(deadline_ms=NOON))
+    assert bench.calls.made == []
+    assert (result.outcome, result.reason) == ("expired", "deadline_exceeded")
+
+
+async def test_the_deadline_bounds_the_call_and_the_deployments_time_out_does_too() -> None:
+    bench = Bench()
+    await bench.handle(grounded(deadline_ms=NOON + 700))
+    await bench.handle(grounded(request_id="r-2", deadline_ms=NOON + 10**9))
+    assert bench.calls.given_s == [0.7, 60.0]
+
+
+async def test_a_deadline_that_passes_while_the_start_is_logged_costs_nothing() -> None:
+    bench = Bench()
+    write = bench.log.write_ahead
+
+    async def slow(record: AttemptStarted | AttemptFinished) -> None:
+        await bench.clock.sleep(1.0)
+        await write(record)
+
+    bench.log.write_ahead = slow  # type: ignore[method-assign, assignment]
+    result = await bench.handle(grounded(deadline_ms=NOON + 900))
+    assert bench.calls.made == []
+    assert (result.outcome, result.cost_nano) == ("expired", 0)
+    assert [(a.outcome, a.reason) for a in result.attempts] == [("failed", "not_sent")]
+
+
+async def test_a_deadline_that_cuts_a_call_expires_the_request_and_counts_the_attempt_in_full() -> None:
+    bench = Bench()
+
+    def hang() -> Silence:
+        bench.clock.seconds += 0.7
+        return TIMED_OUT
+
+    bench.calls.ends = [hang]
+    result = await bench.handle(grounded(deadline_ms=NOON + 700))
+    assert (result.outcome, result.cost_nano) == ("expired", BOUND)
+    assert result.attempts[0].reason == "deadline"
+
+
+async def test_tenants_in_a_hurry_do_not_open_a_breaker_for_the_others() -> None:
+    bench = Bench(TIMED_OUT, rows=ONE)
+    for number in range(20):
+        await bench.handle(grounded(attempts_bound=1, request_id=f"r-{number}", deadline_ms=bench.clock.now_ms() + 100))
+    assert bench.deployments.door(ONE[0]).breaker.state == "closed"
+
+
+async def test_only_deployments_with_a_quote_are_called() -> None:
+    bench = Bench()
+    result = await bench.handle(grounded(quotes=("b",)))
+    assert bench.calls.made == ["b"]
+    assert result.deployment == "b"
+    nothing = await bench.handle(grounded(quotes=(), request_id="r-2"))
+    assert (nothing.reason, nothing.retry_after_ms) == ("providers_unavailable", None)
+
+
+async def test_a_deployment_switched_off_on_the_way_is_not_called_any_more() -> None:
+    bench = Bench(status(500), ANSWER, rows=ONE)
+    await bench.configure(replace(ONE[0], active=False))
+    assert (await bench.handle()).reason == "providers_unavailable"
+    assert bench.calls.made == []
+
+
+async def test_a_full_deployment_is_passed_over_for_one_with_room() -> None:
+    bench = Bench()
+    bench.deployments.door(bench.rows[0]).lanes.limit = 0
+    assert (await bench.handle()).deployment == "b"
+
+
+async def test_a_request_that_finds_no_room_until_its_deadline_expires() -> None:
+    bench = Bench(rows=ONE)
+    bench.deployments.door(ONE[0]).lanes.limit = 0
+    result = await bench.handle()
+    assert (result.outcome, result.attempts) == ("expired", ())
+
+
+async def test_what_may_only_come_from_the_cache_is_never_bought() -> None:
+    record = grounded()
+    result = await (bench := Bench()).handle(replace(record, admission=replace(record.admission, cache_only=True)))
+    assert bench.calls.made == []
+    assert (result.outcome, result.reason) == ("refused", "budget_exceeded")
+
+
+async def test_a_length_finish_is_an_answer() -> None:
+    cut = {"index": 0, "message": {"role": "assistant", "content": "It"}, "finish_reason": "length"}
+    result = await Bench(Reply(status=200, body=body(choices=[cut]))).handle()
+    assert (result.outcome, result.finish_reason) == ("answered", "length")
+
+
+async def test_an_answer_without_usage_is_given_and_charged_the_worst_case() -> None:
+    result = await Bench(Reply(status=200, body=body(usage=None))).handle()
+    assert (result.outcome, result.cost_nano, result.attempts[0].reason) == ("answered", BOUND, "usage_missing")
+
+
+async def test_a_malformed_answer_counts_in_full_and_another_deployment_is_asked() -> None:
+    result = await Bench(Reply(status=200, body=b'{"choices": [{"mess'), ANSWER).handle()
+    assert (result.deployment, result.cost_nano) == ("b", BOUND + 20)
+    assert (result.attempts[0].outcome, result.attempts[0].reason) == ("unknown", "malformed_json")
+
+
+# The journal
+
+
+async def test_a_finished_attempt_is_never_bought_again() -> None:
+    bench = Bench()
+    first = await bench.handle()
+    again = await bench.handle()
+    bench.restart()
+    after = await bench.handle()
+    assert bench.calls.made == ["a"]
+    assert again == first
+    assert after == first
+
+
+async def test_a_bought_answer_is_given_even_after_the_deadline() -> None:
+    bench = Bench()
+    await bench.handle()
+    bench.clock.seconds += 3600
+    bench.restart()
+    assert (await bench.handle()).outcome == "answered"
+    assert bench.calls.made == ["a"]
+
+
+async def test_an_attempt_started_without_end_is_unknown_on_the_log_and_another_is_made() -> None:
+    bench = Bench()
+    bench.log.records = [started()]
+    bench.restart()
+    result = await bench.handle()
+    lost, bought = bench.log.finished()
+    assert (lost.attempt_id, lost.outcome, lost.reason, lost.cost_nano) == (started().attempt_id, "unknown", "lost", BOUND)
+    assert (bought.number, bought.deployment) == (2, "b")
+    assert result.cost_nano == BOUND + 20
+
+
+async def test_a_lost_attempt_counts_among_the_attempts_reserved_for() -> None:
+    bench = Bench()
+    bench.log.records = [started()]
+    bench.restart()
+    result = await bench.handle(grounded(attempts_bound=1))
+    assert bench.calls.made == []
+    assert (result.reason, result.cost_nano) == ("providers_unavailable", BOUND)
+
+
+async def test_a_lost_attempt_counts_in_full_when_the_request_comes_again_too_late() -> None:
+    bench = Bench()
+    bench.log.records = [started()]
+    bench.restart()
+    result = await bench.handle(grounded(deadline_ms=NOON - 1))
+    assert (result.outcome, result.cost_nano, bench.calls.made) == ("expired", BOUND, [])
+    assert len(bench.log.finished()) == 1
+
+
+async def test_a_handler_killed_between_call_and_log_leaves_an_unknown_attempt() -> None:
+    bench = Bench()
+    bench.log.fail = (AttemptFinished, asyncio.CancelledError(), False)
+    with pytest.raises(asyncio.CancelledError):
+        await bench.handle()
+    bench.restart()
+    result = await bench.handle()
+    assert bench.calls.made == ["a", "b"]
+    assert result.cost_nano == BOUND + 20
+
+
+async def test_an_end_whose_acknowledgement_did_not_come_is_logged_again_and_not_bought_again() -> None:
+    bench = Bench()
+    bench.log.fail = (AttemptFinished, DOWN, False)
+    with pytest.raises(RetryableError):
+        await bench.handle()
+    assert (await bench.handle()).outcome == "answered"
+    assert bench.calls.made == ["a"]
+    assert len(bench.log.finished()) == 1
+
+
+async def test_a_refusal_on_the_log_ends_the_request_without_a_call() -> None:
+    bench = Bench()
+    bench.log.records = [started(), ended(outcome="failed", status=422, reason="status_422", message=None, cost_nano=0)]
+    bench.restart()
+    assert (await bench.handle()).reason == "provider_refused"
+    assert bench.calls.made == []
+
+
+async def test_the_first_end_of_an_attempt_on_the_log_holds() -> None:
+    bench = Bench()
+    bench.log.records = [started(), ended(outcome="unknown", status=0, reason="lost", message=None, cost_nano=BOUND), ended()]
+    bench.restart()
+    assert (await bench.handle()).cost_nano == BOUND + 20
+
+
+async def test_an_error_that_ends_a_request_counts_the_attempt_under_way_in_full() -> None:
+    bench = Bench()
+    bench.log.records = [started(), ended(outcome="failed", status=500, message=None, cost_nano=0), started(2)]
+    bench.restart()
+    (result,) = bench.router.ending(grounded(), bench.context(), TerminalError("internal_error", "a bug"))
+    assert isinstance(result, RequestFinished)
+    assert (result.outcome, result.reason, result.cost_nano) == ("failed", "internal_error", BOUND)
+    assert [attempt.reason for attempt in result.attempts] == ["", "lost"]
+
+
+async def test_a_handler_that_is_cancelled_gives_back_its_room_and_its_probe() -> None:
+    bench = Bench(rows=ONE)
+    bench.calls.call = _held(asyncio.Event(), [])  # type: ignore[method-assign]
+    task = asyncio.create_task(bench.handle())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    door = bench.deployments.door(ONE[0])
+    assert door.lanes.inside == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (door.lanes.inside, door.breaker.state) == (0, "closed")
