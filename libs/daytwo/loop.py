@@ -86,6 +86,7 @@ class Loop:
         self._suspects = Suspects(self._settings.marks / f"{instance}-{service.name}.marks" if self._settings.marks else None)
         self._alone = asyncio.Lock()
         self._still_since: dict[Partition, tuple[int, float]] = {}
+        self._last_read = 0.0
 
     def stop(self) -> None:
         """Asks the loop to finish what is in flight, commit and return."""
@@ -156,6 +157,8 @@ class Loop:
                 self._reassigned()
             for raw in records:
                 self._admit(raw)
+            if records:
+                self._last_read = self._clock.monotonic()
 
     def _balance(self) -> int:
         """Pauses topics whose records in flight are at the bound, lets them go on at half of it; returns how many may be read."""
@@ -388,9 +391,11 @@ class Loop:
         done = progress.committable() if progress is not None else position
         self._metrics.lag.labels(self.service.name, partition.topic, str(partition.number)).set(max(0, end - done))
         since_position, since = self._still_since.get(partition, (-1, 0.0))
+        now = self._clock.monotonic()
         if position >= end or self._full(partition.topic) or position != since_position:
-            self._still_since[partition] = (position, self._clock.monotonic())
-        elif self._clock.monotonic() - since > self._settings.stuck_after_s:
+            self._still_since[partition] = (position, now)
+        # While others move, a partition may wait for its turn.
+        elif now - max(since, self._last_read) > self._settings.stuck_after_s or now - since > 4 * self._settings.stuck_after_s:
             raise StuckError(f"{partition} stands at {position} while its end is {end}")
 
     def _full(self, topic: str) -> bool:

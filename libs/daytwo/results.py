@@ -19,6 +19,7 @@ _REFUSALS = frozenset(
     {
         "unreadable",
         "invalid_request",
+        "invalid_document",
         "too_large",
         "unknown_tenant",
         "inactive_tenant",

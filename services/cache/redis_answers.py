@@ -23,6 +23,7 @@ from daytwo.topics import ANSWER_LEARNED
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from services.cache.learning import answer_id
@@ -80,8 +81,8 @@ class RedisAnswers:
             url,
             socket_timeout=timeout_ms / 1000,
             socket_connect_timeout=timeout_ms / 1000,
-            # One more try, for a connection that Redis closed meanwhile. Every command here may be repeated.
-            retry=Retry(NoBackoff(), 1),
+            # One more try for a connection that Redis closed meanwhile, none for one that hangs. Every command here may be repeated.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         self._command: Batcher[tuple[Any, ...], Any] = Batcher(self._pipeline, concurrency=2)
         self._away_until = 0.0

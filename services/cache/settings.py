@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Settings:
     redis_url: str = "redis://127.0.0.1:6380/0"
     """The cache's own Redis; what is in it may be lost at any time. DAYTWO_CACHE_REDIS."""
-    redis_timeout_ms: int = 500
+    redis_timeout_ms: int = 250
     """A slower call counts as Redis being away, and the request goes on as a miss. DAYTWO_CACHE_REDIS_TIMEOUT_MS."""
     follow_ms: int = 10_000
     """Longest time a request is held for an equal one in flight, from when that one went on. DAYTWO_CACHE_FOLLOW_MS."""

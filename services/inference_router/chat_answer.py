@@ -89,8 +89,12 @@ def _tool_call(value: dict[str, Any]) -> ToolCall:
 
 
 def _size(message: Message) -> int:
-    parts = [message.content or "", *(part for call in message.tool_calls for part in (call.id, call.name, call.arguments))]
-    return sum(len(part) if part.isascii() else len(part.encode()) for part in parts) + 16 * len(message.tool_calls)
+    calls = sum(_bytes(call.id) + _bytes(call.name) + _bytes(call.arguments) + 16 for call in message.tool_calls)
+    return _bytes(message.content or "") + calls
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _usage(value: object) -> Usage | None:

@@ -15,6 +15,8 @@ from uuid import UUID, uuid5
 
 from daytwo.records import AttemptFinished, AttemptStarted, Message
 
+from services.inference_router.ports import Attempt
+
 NAMESPACE: Final = UUID("6f0f2b0c-6a0e-5e0b-9d5b-1f6c7d2a4b11")
 _RECORD_BYTES: Final = 700
 """Of memory, measured: an attempt's start or end without its answer."""
@@ -84,7 +86,7 @@ class Journal:
             attempts.finished[finished.number] = finished
             self._grow(attempts, _RECORD_BYTES + _bytes(finished.message))
 
-    def load(self, partition: int, record: AttemptStarted | AttemptFinished) -> None:
+    def load(self, partition: int, record: Attempt) -> None:
         """Takes in what is on the log, in its order."""
         attempts = self._touch((partition, record.tenant, record.request_id))
         if isinstance(record, AttemptFinished):

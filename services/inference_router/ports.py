@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,9 @@ class Provider(Protocol):
         ...
 
 
+Attempt = AttemptStarted | AttemptFinished
+
+
 class JournalReader(Protocol):
     async def start(self) -> None:
         """Raises RetryableError while the log is not there."""
@@ -43,6 +46,7 @@ class JournalReader(Protocol):
 
     async def stop(self) -> None: ...
 
-    def read(self, partition: int, since_ms: int) -> AsyncIterator[AttemptStarted | AttemptFinished]:
-        """The journal's partition from a moment (epoch milliseconds) to its end as of the call. Raises RetryableError."""
+    async def read(self, since_ms: Mapping[int, int], take: Callable[[int, Attempt], None]) -> None:
+        """Hands over what the journal holds of each partition, from a moment (epoch milliseconds) or somewhat before it, to
+        its end as of the call. Raises RetryableError; a repeat hands over the same again."""
         ...

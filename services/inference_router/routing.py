@@ -9,6 +9,9 @@ from random import Random
 
 from daytwo.records import DeploymentConfigured
 
+_READY = (0.0, False, 0)
+"""None can stand better."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
@@ -45,10 +48,12 @@ def order(candidates: Iterable[DeploymentConfigured], quoted: Iterable[str], rng
 def choose(ordered: Sequence[DeploymentConfigured], condition: Callable[[DeploymentConfigured], Condition]) -> Choice | None:
     """The next deployment: of those that may be called now, one with room, tried least, first in order; where none may,
     the one that may soonest. None: there is none at all."""
-    best: tuple[tuple[float, bool, int, int], DeploymentConfigured] | None = None
-    for place, deployment in enumerate(ordered):
+    best: tuple[tuple[float, bool, int], DeploymentConfigured] | None = None
+    for deployment in ordered:
         now = condition(deployment)
-        rank = (max(0.0, now.ready_in_s), now.full, now.tries, place)
+        rank = (max(0.0, now.ready_in_s), now.full, now.tries)
         if best is None or rank < best[0]:
             best = (rank, deployment)
+        if rank == _READY:
+            break
     return None if best is None else Choice(deployment=best[1], wait_s=best[0][0])

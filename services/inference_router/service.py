@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
+from daytwo.batching import Batcher
 from daytwo.clock import Clock
 from daytwo.flow import Input, Service
 from daytwo.topics import REQUEST_GROUNDED
@@ -20,10 +22,16 @@ def service(*, provider: Provider, reader: JournalReader, clock: Clock, rng: Ran
     journal = Journal(settings.journal_bytes)
     router = Router(deployments, journal, provider, clock, rng, settings.retry)
 
+    async def read(partitions: Sequence[tuple[int, int]]) -> Sequence[None]:
+        before_ms = settings.journal_before_ms
+        await reader.read({number: max(0, first_ms - before_ms) for number, first_ms in partitions}, journal.load)
+        return [None] * len(partitions)
+
+    # Partitions come many at a time, and each look at the log has its price.
+    reads = Batcher(read)
+
     async def prepare(partition: int, first_timestamp_ms: int) -> None:
-        since_ms = max(0, first_timestamp_ms - settings.journal_before_ms)
-        async for record in reader.read(partition, since_ms):
-            journal.load(partition, record)
+        await reads((partition, first_timestamp_ms))
 
     async def start() -> None:
         await reader.start()

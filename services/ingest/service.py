@@ -20,6 +20,9 @@ from services.ingest.settings import Settings
 # Up to here a request is judged within a millisecond; a larger one would keep the others waiting.
 _JUDGED_IN_PLACE_BYTES: Final = 64 << 10
 
+# A document waits in memory for its turn; many large ones must not fill it.
+_IN_FLIGHT: Final = 256
+
 
 def service(settings: Settings, splitter: Splitter) -> Service:
     tenants = Table(TENANT_CONFIGURED)
@@ -49,6 +52,7 @@ def service(settings: Settings, splitter: Splitter) -> Service:
         ],
         followers=[tenants],
         stop=splitter.close,
+        max_in_flight=_IN_FLIGHT,
     )
 
 

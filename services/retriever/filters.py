@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from services.retriever.ports import Scope
+from services.retriever.ports import Scope, SourceKey
 
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 """What both Milvus and Milvus Lite read back as the character; any other may stand as it is."""
@@ -17,6 +17,12 @@ _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\
 def expression(scope: Scope) -> str:
     """Matches exactly the chunks in `scope`."""
     return " and ".join(_terms(scope))
+
+
+def sources(keys: Iterable[SourceKey]) -> str:
+    """Matches the chunks of all `keys`, and possibly of other sources that share each part with one of them."""
+    tenants, collections, names = zip(*keys, strict=True)
+    return f"tenant in {_list(tenants)} and collection in {_list(collections)} and source in {_list(names)}"
 
 
 def quoted(text: str) -> str:

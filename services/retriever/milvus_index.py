@@ -21,13 +21,14 @@ from daytwo.records import ChunkEmbedded, Passage
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from services.retriever.filters import expression
-from services.retriever.ports import FIELD_BYTES, Hit, Scope, Space, Stored
+from services.retriever import filters
+from services.retriever.ports import FIELD_BYTES, Hit, Scope, SourceKey, Space, Stored
 from services.retriever.settings import Settings
 
 T = TypeVar("T")
 
 PREFIX: Final = "daytwo_"
+_IDENTITY: Final = ["tenant", "collection", "source", "version"]
 _FOUND: Final = ["tenant", "source", "category", "title", "text"]
 _RECONNECT: Final = {
     "grpc.use_local_subchannel_pool": 1,
@@ -82,14 +83,14 @@ class MilvusIndex:
                 await self._on(name, partial(self._client.upsert, name, rows))
                 await self._written(name, len(rows))
 
-    async def stored(self, tenant: str, collection: str, sources: Sequence[str]) -> Sequence[Stored]:
-        scope = Scope(tenant=tenant, collection=collection, sources=tuple(sources))
+    async def stored(self, sources: Sequence[SourceKey]) -> Sequence[Stored]:
+        wanted = set(sources)
         found: list[Stored] = []
         for name in await self._names():
-            query = partial(self._client.query, name, expression(scope), ["source", "version"], consistency_level="Strong")
+            query = partial(self._client.query, name, filters.sources(wanted), _IDENTITY, consistency_level="Strong")
             async with self._reading:
                 rows = await self._on(name, query)
-            found += [Stored(name, row["chunk_id"], row["source"], row["version"]) for row in rows]
+            found += [Stored(name, row["chunk_id"], _source(row), row["version"]) for row in rows if _source(row) in wanted]
         return found
 
     async def delete(self, stored: Sequence[Stored]) -> None:
@@ -107,7 +108,7 @@ class MilvusIndex:
             self._client.search,
             name,
             [np.frombuffer(vector, "<f4") for vector in vectors],
-            expression(scope),
+            filters.expression(scope),
             top_k,
             _FOUND,
             consistency_level=self._settings.consistency,
@@ -176,7 +177,8 @@ class MilvusIndex:
                     await self._flush(name)
 
     async def _flush(self, name: str) -> None:
-        await self._call(partial(self._client.flush, name))
+        async with self._no_reading():
+            await self._call(partial(self._client.flush, name))
         del self._unflushed[name]
 
     @asynccontextmanager
@@ -239,6 +241,10 @@ def _row(embedded: ChunkEmbedded, vector: bytes) -> dict[str, Any]:
         "index": chunk.index,
         "vector": np.frombuffer(vector, "<f4"),
     }
+
+
+def _source(row: Any) -> SourceKey:
+    return SourceKey(row["tenant"], row["collection"], row["source"])
 
 
 def _hits(found: Iterable[Any]) -> Sequence[Hit]:

@@ -14,6 +14,14 @@ FIELD_BYTES: Final = {"tenant": ID_BYTES, "collection": ID_BYTES, "source": 2048
 """Most bytes of a field of the index. Reservations count on `text`: no passage is longer."""
 
 
+class SourceKey(NamedTuple):
+    """A document, whatever its version."""
+
+    tenant: str
+    collection: str
+    source: str
+
+
 class Space(NamedTuple):
     """Vectors of one space may be compared, others may not."""
 
@@ -55,7 +63,7 @@ class Stored(NamedTuple):
     place: str
     """Where in the index, as the index names it."""
     chunk_id: str
-    source: str
+    source: SourceKey
     version: str
 
 
@@ -70,7 +78,7 @@ class Index(Protocol):
         """Writes chunks, each with its vector, over those of the same chunk_id and space."""
         ...
 
-    async def stored(self, tenant: str, collection: str, sources: Sequence[str]) -> Sequence[Stored]:
+    async def stored(self, sources: Sequence[SourceKey]) -> Sequence[Stored]:
         """All chunks of these sources, in every space."""
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from daytwo.batching import Batcher
@@ -24,8 +24,8 @@ from daytwo.records import (
 from daytwo.results import document_ended, ended_by, outcome_of
 from daytwo.topics import CHUNK_EMBEDDED, REQUEST_MISSED
 
-from services.retriever.ports import FIELD_BYTES, Hit, Index, Scope, Space, Stored
-from services.retriever.stages import SourceKey, Stage, ends_source, oversized, stages, superseded
+from services.retriever.ports import FIELD_BYTES, Hit, Index, Scope, Space
+from services.retriever.stages import Stage, ends_source, oversized, stages, superseded
 
 
 class Search(NamedTuple):
@@ -123,24 +123,12 @@ async def _carry_out(index: Index, stage: Stage) -> list[bool]:
     """Writes, then clears up after each source that ends; says of each, in order, whether it is complete."""
     if stage.writes:
         await index.upsert(stage.writes)
-    stored = await _stored_chunks(index, stage.ends)
-    verdicts = [superseded(last, stored[key]) for key, last in stage.ends.items()]
+    stored = await index.stored(list(stage.ends)) if stage.ends else []
+    verdicts = [superseded(last, [each for each in stored if each.source == source]) for source, last in stage.ends.items()]
     gone = [each for _, chunks in verdicts for each in chunks]
     if gone:
         await index.delete(gone)
     return [complete for complete, _ in verdicts]
-
-
-async def _stored_chunks(index: Index, keys: Iterable[SourceKey]) -> dict[SourceKey, list[Stored]]:
-    """What the index has of each source, asked once for each tenant and collection."""
-    stored: dict[SourceKey, list[Stored]] = {key: [] for key in keys}
-    collections: dict[tuple[str, str], list[str]] = {}
-    for tenant, collection, source in stored:
-        collections.setdefault((tenant, collection), []).append(source)
-    for (tenant, collection), sources in collections.items():
-        for each in await index.stored(tenant, collection, sources):
-            stored[tenant, collection, each.source].append(each)
-    return stored
 
 
 def _stored(chunk: ChunkAccepted, context: Context, complete: bool | None) -> Sequence[DocumentFinished]:

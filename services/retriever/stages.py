@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 
 from daytwo.records import ChunkAccepted, ChunkEmbedded
 
-from services.retriever.ports import FIELD_BYTES, Stored
-
-SourceKey = tuple[str, str, str]
-"""Tenant, collection, source."""
+from services.retriever.ports import FIELD_BYTES, SourceKey, Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ def stages(chunks: Sequence[ChunkEmbedded]) -> list[Stage]:
 
 
 def source_key(chunk: ChunkAccepted) -> SourceKey:
-    return chunk.tenant, chunk.collection, chunk.source
+    return SourceKey(chunk.tenant, chunk.collection, chunk.source)
 
 
 def ends_source(chunk: ChunkAccepted) -> bool:

@@ -40,9 +40,14 @@ def sent(result: RequestFinished | DocumentFinished, *, header: bool = True) -> 
 
 @asynccontextmanager
 async def services(
-    broker: Broker, answer: Answer = echo, document: Callable[[DocumentSubmitted], DocumentFinished] = indexed, *, header: bool = True
+    broker: Broker,
+    answer: Answer = echo,
+    document: Callable[[DocumentSubmitted], DocumentFinished] = indexed,
+    *,
+    header: bool = True,
+    tenant: str = "acme",
 ) -> AsyncIterator[None]:
-    """Answers everything submitted from the start of the log on."""
+    """Answers everything that the tenant submitted, from the start of the log on."""
     reader, sender = broker.reader(), broker.sender()
     await reader.start()
     await sender.start()
@@ -52,6 +57,8 @@ async def services(
     async def serve() -> None:
         while True:
             for raw in await reader.read(0.2):
+                if not (raw.key or b"").startswith(f"{tenant}/".encode()):
+                    continue
                 value = raw.value or b""
                 if raw.topic == REQUEST_SUBMITTED.name:
                     results: Sequence[RequestFinished | DocumentFinished] = answer(decode(REQUEST_SUBMITTED, value))

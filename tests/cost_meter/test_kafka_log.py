@@ -6,27 +6,27 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 import pytest
-from daytwo.broker import Broker, Outgoing, Partition, Raw
+from daytwo.broker import Broker, Partition, Raw, outgoing
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
 
 from services.cost_meter.kafka_log import KafkaLog
-from tests.cost_meter.builders import FixedClock
+from tests.cost_meter.builders import FixedClock, ended
 
 
 async def test_records_are_read_back_by_their_place_by_many_at_once(broker: Broker) -> None:
     sender, log = broker.sender(), KafkaLog(broker.reader(), SystemClock())
     await sender.start()
     await log.start()
-    values = [f"value {number}".encode() for number in range(20)]
-    places = await sender.send([Outgoing(topic="request-finished", key=b"k", value=value) for value in values])
+    written = [outgoing(ended(detail=f"answer {number}")) for number in range(20)]
+    places = await sender.send(written)
 
     read = await asyncio.gather(*[log.read("request-finished", partition, offset) for partition, offset in reversed(places)])
     beyond = await log.read("request-finished", places[0][0], places[-1][1] + 1000)
 
     await log.stop()
     await sender.stop()
-    assert read == values[::-1]
+    assert read == [record.value for record in reversed(written)]
     assert beyond is None
 
 

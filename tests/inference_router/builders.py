@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -204,15 +204,6 @@ class Log:
 
     def finished(self) -> list[AttemptFinished]:
         return [record for record in self.records if isinstance(record, AttemptFinished)]
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def read(self, partition: int, since_ms: int) -> AsyncIterator[AttemptStarted | AttemptFinished]:
-        for record in list(self.records):
-            if isinstance(record, AttemptStarted | AttemptFinished):
-                yield record
 
 
 class Bench:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
-from daytwo.broker import Outgoing, Partition, Raw, outgoing
+from daytwo.broker import Broker, Outgoing, Partition, Raw, outgoing
+from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
 from daytwo.memory import MemoryBroker
 from daytwo.records import AttemptFinished, AttemptStarted
 from daytwo.topics import ATTEMPT_STARTED
 
 from services.inference_router.kafka_journal import KafkaJournal
-from tests.inference_router.builders import NOON, FastClock, ended, started
+from tests.inference_router.builders import NOON, FastClock, ended, grounded, started
 
 
 async def journal_of(*records: AttemptStarted | AttemptFinished) -> tuple[KafkaJournal, MemoryBroker, int]:
@@ -28,7 +31,9 @@ async def journal_of(*records: AttemptStarted | AttemptFinished) -> tuple[KafkaJ
 
 
 async def read(journal: KafkaJournal, partition: int, since_ms: int = 0) -> list[AttemptStarted | AttemptFinished]:
-    return [record async for record in journal.read(partition, since_ms)]
+    found: list[AttemptStarted | AttemptFinished] = []
+    await journal.read({partition: since_ms}, lambda _, record: found.append(record))
+    return found
 
 
 async def test_both_topics_are_read_from_the_moment_to_the_end() -> None:
@@ -40,6 +45,28 @@ async def test_both_topics_are_read_from_the_moment_to_the_end() -> None:
     }
     assert [record.number for record in await read(journal, partition, NOON + 150_000)] == [2]
     assert await read(journal, (partition + 1) % 12) == []
+
+
+async def test_the_journal_of_a_partition_holds_the_attempts_of_its_requests_on_every_broker(broker: Broker) -> None:
+    sender, clock, tenant = broker.sender(), SystemClock(), f"t{uuid4().hex[:10]}"
+    since_ms = clock.now_ms() - 1000
+    request = replace(grounded(), request=replace(grounded().request, tenant=tenant))
+    await sender.start()
+    try:
+        places = await sender.send([outgoing(r) for r in (request, replace(started(), tenant=tenant), replace(ended(), tenant=tenant))])
+    finally:
+        await sender.stop()
+    assert len({partition for partition, _ in places}) == 1
+    journal = KafkaJournal(broker.reader(), clock)
+    await journal.start()
+    try:
+        for _ in range(2):
+            found = await read(journal, places[0][0], since_ms)
+            assert {type(record) for record in found if record.tenant == tenant} == {AttemptStarted, AttemptFinished}
+        later = await read(journal, places[0][0], clock.now_ms() + 60_000)
+        assert later == []
+    finally:
+        await journal.stop()
 
 
 async def test_bytes_that_are_no_attempt_are_passed_over() -> None:

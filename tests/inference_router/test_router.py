@@ -43,10 +43,15 @@ async def test_an_answer_carries_message_usage_cost_and_who_gave_it() -> None:
 
 async def test_an_attempt_is_on_the_log_before_the_call_and_its_end_before_the_result() -> None:
     bench = Bench()
-    seen: list[int] = []
-    bench.calls.ends = [lambda: (seen.append(len(bench.log.records)), ANSWER)[1]]
+    seen: list[type] = []
+
+    def answer() -> Reply:
+        seen.extend(map(type, bench.log.records))
+        return ANSWER
+
+    bench.calls.ends = [answer]
     await bench.handle()
-    assert seen == [1]
+    assert seen == [AttemptStarted]
     assert [type(record) for record in bench.log.records] == [AttemptStarted, AttemptFinished]
     assert bench.calls.ids == [bench.log.started()[0].attempt_id] == [bench.log.finished()[0].attempt_id]
     assert bench.log.started()[0].bound_nano == BOUND

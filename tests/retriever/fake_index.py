@@ -8,7 +8,8 @@ import numpy as np
 from daytwo.errors import DaytwoError
 from daytwo.records import ChunkAccepted, ChunkEmbedded, Passage
 
-from services.retriever.ports import Hit, Scope, Space, Stored
+from services.retriever.ports import Hit, Scope, SourceKey, Space, Stored
+from services.retriever.stages import source_key
 
 
 class FakeIndex:
@@ -31,11 +32,10 @@ class FakeIndex:
             assert each.vector is not None
             self.rows[Space.of(each.vector), each.chunk.chunk_id] = each
 
-    async def stored(self, tenant: str, collection: str, sources: Sequence[str]) -> Sequence[Stored]:
+    async def stored(self, sources: Sequence[SourceKey]) -> Sequence[Stored]:
         self._called("stored", len(sources))
-        scope = Scope(tenant=tenant, collection=collection, sources=tuple(sources))
-        rows = [(repr(space), row.chunk) for (space, _), row in self.rows.items() if inside(scope, row.chunk)]
-        return [Stored(place, chunk.chunk_id, chunk.source, chunk.version) for place, chunk in rows]
+        rows = [(repr(space), row.chunk) for (space, _), row in self.rows.items() if source_key(row.chunk) in sources]
+        return [Stored(place, chunk.chunk_id, source_key(chunk), chunk.version) for place, chunk in rows]
 
     async def delete(self, stored: Sequence[Stored]) -> None:
         self._called("delete", len(stored))

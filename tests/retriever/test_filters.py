@@ -3,8 +3,8 @@ import ast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.retriever.filters import expression, quoted
-from services.retriever.ports import Scope
+from services.retriever.filters import expression, quoted, sources
+from services.retriever.ports import Scope, SourceKey
 
 
 def test_the_tenant_comes_first_and_the_collection_second() -> None:
@@ -18,6 +18,12 @@ def test_every_filter_is_in_the_expression() -> None:
         'tenant == "a" and collection == "c" and source in ["x", "y"] and category in ["k"]'
         " and published_at_ms >= 0 and published_at_ms < 9"
     )
+
+
+def test_sources_of_many_documents_are_one_expression() -> None:
+    keys = [SourceKey("b", "c", "s"), SourceKey("a", "c", 't"')]
+
+    assert sources(keys) == 'tenant in ["a", "b"] and collection in ["c"] and source in ["s", "t\\""]'
 
 
 def test_a_name_cannot_leave_its_quotes() -> None:

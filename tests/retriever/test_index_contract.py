@@ -1,8 +1,10 @@
 """What every index must do: the fake that the tests of the service trust, and the real Milvus."""
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from daytwo.records import Vector
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pymilvus import MilvusClient
 
-from services.retriever.milvus_index import MilvusIndex
-from services.retriever.ports import Hit, Index, Scope, Space
+from services.retriever.milvus_index import PREFIX, MilvusIndex
+from services.retriever.ports import Hit, Index, Scope, SourceKey, Space
 from services.retriever.settings import Settings
 from tests.embedder.builders import embedded, vector
 from tests.retriever.fake_index import FakeIndex
@@ -27,6 +30,15 @@ async def index(request: pytest.FixtureRequest) -> AsyncIterator[Index]:
     await opened.open()
     yield opened
     await opened.close()
+    if request.param == "milvus":
+        await asyncio.to_thread(_drop_test_spaces)
+
+
+def _drop_test_spaces() -> None:
+    client = MilvusClient(os.environ["DAYTWO_MILVUS"])
+    for name in client.list_collections():
+        if name.startswith(f"{PREFIX}test_"):
+            client.drop_collection(name)
 
 
 def _milvus() -> MilvusIndex:
@@ -83,7 +95,7 @@ async def test_writing_again_changes_nothing_and_writing_otherwise_replaces(inde
         await index.upsert([embedded(at=at, tenant=tenant, text=text)])
 
     assert _texts(await index.search(_place(at), scope, 5, [at.values])) == [["two"]]
-    assert len(await index.stored(tenant, "docs", ["guide.md"])) == 1
+    assert len(await index.stored([SourceKey(tenant, "docs", "guide.md")])) == 1
 
 
 async def test_every_filter_is_exact(index: Index, model: str, tenant: str) -> None:
@@ -96,8 +108,8 @@ async def test_every_filter_is_exact(index: Index, model: str, tenant: str) -> N
         + [embedded(at=at, tenant=tenant, collection="other", source="other"), embedded(at=at, tenant=f"{tenant}x", source="s1")]
     )
 
-    async def found(**filters: object) -> list[str]:
-        scope = Scope(tenant=tenant, collection="docs", **filters)  # type: ignore[arg-type]
+    async def found(**filters: Any) -> list[str]:
+        scope = Scope(tenant=tenant, collection="docs", **filters)
         [hits] = await index.search(_place(at), scope, 50, [at.values])
         return sorted(hit.passage.text for hit in hits)
 
@@ -112,33 +124,49 @@ async def test_every_filter_is_exact(index: Index, model: str, tenant: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 async def test_no_name_reaches_beyond_itself(index: Index, model: str, name: str, tenant: str) -> None:
     at = vector(1.0, model=model)
-    mine = {"tenant": name, "collection": f"{name}{tenant}", "source": name, "category": name}
+    mine: dict[str, Any] = {"tenant": name, "collection": f"{name}{tenant}", "source": name, "category": name}
     await index.upsert([embedded(at=at, **mine, text="mine", chunk_id=f"{model}-1")])
     await index.upsert([embedded(at=at, tenant=tenant, collection=mine["collection"], text="theirs", chunk_id=f"{model}-2")])
     scope = Scope(tenant=name, collection=mine["collection"], sources=(name,), categories=(name,))
 
     assert _texts(await index.search(_place(at), scope, 5, [at.values])) == [["mine"]]
-    stored = await index.stored(name, mine["collection"], [name])
+    key = SourceKey(name, mine["collection"], name)
+    stored = await index.stored([key])
     assert [each.chunk_id for each in stored] == [f"{model}-1"]
 
     await index.delete(stored)
-    assert await index.stored(name, mine["collection"], [name]) == []
-    assert len(await index.stored(tenant, mine["collection"], ["guide.md"])) == 1
+    assert await index.stored([key]) == []
+    assert len(await index.stored([SourceKey(tenant, mine["collection"], "guide.md")])) == 1
 
 
 async def test_what_is_deleted_is_gone_in_every_space_and_only_that(index: Index, model: str, tenant: str) -> None:
     old, new = vector(1.0, model=model), vector(1.0, 0.0, model=f"{model}-new", dimension=5)
     await index.upsert([embedded(at=old, tenant=tenant), embedded(at=new, tenant=tenant), embedded(at=old, tenant=tenant, source="other")])
 
-    stored = await index.stored(tenant, "docs", ["guide.md"])
+    stored = await index.stored([SourceKey(tenant, "docs", "guide.md")])
     assert len(stored) == 2
-    assert {(each.source, each.version) for each in stored} == {("guide.md", "v1")}
+    assert {(each.source.source, each.version) for each in stored} == {("guide.md", "v1")}
     await index.delete(stored)
 
     scope = Scope(tenant=tenant, collection="docs")
     assert _texts(await index.search(_place(new), scope, 5, [new.values])) == [[]]
     assert _texts(await index.search(_place(old), scope, 5, [old.values])) == [["text 0 of v1"]]
-    assert [each.source for each in await index.stored(tenant, "docs", ["guide.md", "other"])] == ["other"]
+    both = [SourceKey(tenant, "docs", source) for source in ("guide.md", "other")]
+    assert [each.source.source for each in await index.stored(both)] == ["other"]
+
+
+async def test_sources_are_asked_for_together_and_never_mixed_up(index: Index, model: str, tenant: str) -> None:
+    at = vector(1.0, model=model)
+    rows = [
+        embedded(at=at, tenant=f"{tenant}{number}", collection=c, source=s, chunk_id=f"{model}{number}{c}{s}")
+        for number in "12"
+        for c in "xy"
+        for s in "ab"
+    ]
+    await index.upsert(rows)
+    wanted = [SourceKey(f"{tenant}1", "x", "a"), SourceKey(f"{tenant}2", "y", "b")]
+
+    assert {each.source for each in await index.stored(wanted)} == set(wanted)
 
 
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

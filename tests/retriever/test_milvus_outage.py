@@ -13,7 +13,7 @@ from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
 
 from services.retriever.milvus_index import MilvusIndex, place
-from services.retriever.ports import Scope, Space
+from services.retriever.ports import Scope, SourceKey, Space
 from services.retriever.settings import Settings
 from tests.embedder.builders import embedded, vector
 from tests.retriever.milvus_lite import MilvusLite
@@ -64,7 +64,7 @@ async def test_every_call_says_so_while_milvus_is_away_and_works_when_it_is_back
     for call in (
         index.search(SPACE, DOCS, 5, [AT.values]),
         index.upsert([embedded()]),
-        index.stored("acme", "docs", ["s1"]),
+        index.stored([SourceKey("acme", "docs", "s1")]),
     ):
         started = time.monotonic()
         with pytest.raises(RetryableError) as away:

@@ -204,12 +204,12 @@ async def test_a_vector_that_is_not_what_it_says_is_a_terminal_error() -> None:
         await Retriever().store(embedded(at=replace(vector(1.0), dimension=5)))
 
 
-async def test_writes_of_a_batch_are_one_call_and_its_ends_ask_once_per_collection() -> None:
+async def test_the_writes_of_a_batch_are_one_call_and_its_ends_are_one_question() -> None:
     retriever = Retriever()
 
     await retriever.store(*[embedded(source=f"s{number}") for number in range(20)], embedded(tenant="beta"))
 
-    assert retriever.index.calls == [("upsert", 21), ("stored", 20), ("stored", 1)]
+    assert retriever.index.calls == [("upsert", 21), ("stored", 21)]
 
 
 async def test_a_store_that_is_away_leaves_a_batch_to_be_tried_again() -> None:

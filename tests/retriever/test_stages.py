@@ -2,8 +2,8 @@ from daytwo.records import ChunkAccepted, ChunkEmbedded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.retriever.ports import Stored
-from services.retriever.stages import oversized, source_key, stages, superseded
+from services.retriever.ports import SourceKey, Stored
+from services.retriever.stages import ends_source, oversized, source_key, stages, superseded
 from tests.embedder.builders import chunk, embedded
 
 
@@ -32,27 +32,33 @@ chunks = st.builds(
 )
 
 
+Effect = ChunkEmbedded | ChunkAccepted
+
+
 @given(st.lists(chunks, max_size=12))
 def test_within_a_source_nothing_is_written_after_its_end_in_the_same_stage(batch: list[ChunkEmbedded]) -> None:
-    planned = stages(batch)
+    planned: list[Effect] = []
+    for stage in stages(batch):
+        planned += [*stage.writes, *stage.ends.values()]
+
     for source in "ab":
-        done = [each for stage in planned for each in [*stage.writes, *stage.ends.values()] if _source(each) == source]
-        expected = [each for record in batch if record.chunk.source == source for each in _effects(record)]
-        assert done == expected
+        expected = [each for record in batch for each in _effects(record)]
+        assert [each for each in planned if _source(each) == source] == [each for each in expected if _source(each) == source]
 
 
-def _source(each: ChunkEmbedded | ChunkAccepted) -> str:
+def _source(each: Effect) -> str:
     return each.chunk.source if isinstance(each, ChunkEmbedded) else each.source
 
 
-def _effects(record: ChunkEmbedded) -> list[object]:
-    write = [record] if record.vector else []
-    last = [record.chunk] if record.chunk.index == record.chunk.count - 1 or record.chunk.count == 0 else []
-    return [*write, *last]
+def _effects(record: ChunkEmbedded) -> list[Effect]:
+    write: list[Effect] = [record] if record.vector else []
+    return [*write, record.chunk] if ends_source(record.chunk) else write
 
 
 def _stored(*versions: str) -> list[Stored]:
-    return [Stored("place", f"{version}/{number}", "guide.md", version) for number, version in enumerate(versions)]
+    return [
+        Stored("place", f"{version}/{number}", SourceKey("acme", "docs", "guide.md"), version) for number, version in enumerate(versions)
+    ]
 
 
 def test_a_complete_version_replaces_every_other() -> None:

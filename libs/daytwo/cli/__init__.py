@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
         except DaytwoError as error:
             raise click.ClickException(_advice(error)) from error
         except OSError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(" ".join(str(error).split()) or repr(error)) from error
 
 
 def _module(name: str) -> str:
@@ -57,14 +57,14 @@ def _module(name: str) -> str:
 
 
 def _advice(error: DaytwoError) -> str:
-    text = " ".join(f"{error.reason}: {error.detail}".split())
-    return f"{text}; does it run there? (`daytwo status`)" if error.reason == "store_unavailable" else text
+    detail = " ".join(error.detail.split())
+    if error.reason == "store_unavailable":
+        return f"{detail}; does it run there, with its topics? (`daytwo status`, `daytwo topics`)"
+    return f"{error.reason}: {detail}"
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--kafka", metavar="HOST:PORT", help="Kafka's address. Else DAYTWO_KAFKA, else that of the stack that `make up` started here."
-)
+@click.option("--kafka", metavar="HOST:PORT", help="Kafka's address. Else DAYTWO_KAFKA, else that of the stack that runs here.")
 @click.version_option(package_name="daytwo")
 @click.pass_context
 def main(ctx: click.Context, kafka: str | None) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from daytwo.broker import Partition
 from daytwo.errors import RetryableError
+
+COORDINATOR_ATTEMPTS = 20
 
 
 class Cluster(Protocol):
@@ -30,6 +33,7 @@ class KafkaCluster:
 
     async def committed(self, groups: Sequence[str]) -> Mapping[str, Mapping[Partition, int]]:
         async with self._admin() as admin:
+            await _coordinated(admin, groups)
             found = {group: await admin.list_consumer_group_offsets(group) for group in groups}
         return {
             group: {Partition(tp.topic, tp.partition): at.offset for tp, at in offsets.items() if at.offset >= 0}
@@ -51,3 +55,18 @@ class KafkaCluster:
         finally:
             with contextlib.suppress(Exception):
                 await admin.close()
+
+
+async def _coordinated(admin: Any, groups: Sequence[str]) -> None:
+    """Waits, for seconds, until the groups have a coordinator: the first question makes a new cluster create its offsets topic."""
+    from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+    for attempt in range(COORDINATOR_ATTEMPTS):
+        try:
+            for group in groups:
+                await admin.find_coordinator(group)
+            return
+        except GroupCoordinatorNotAvailableError:
+            if attempt == COORDINATOR_ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(0.5)

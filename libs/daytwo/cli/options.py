@@ -12,7 +12,7 @@ from daytwo.records import SigningKey
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class DurationType(click.ParamType[int]):
+class DurationType(click.ParamType):
     """`30s`, `15m`, `24h` or `7d`, as milliseconds."""
 
     name = "duration"
@@ -26,7 +26,7 @@ class DurationType(click.ParamType[int]):
             self.fail(f"{value!r}: {error}, as in 30s, 15m, 24h or 7d", param, ctx)
 
 
-class KeyType(click.ParamType[SigningKey]):
+class KeyType(click.ParamType):
     """`ID:SECRET`"""
 
     name = "id:secret"

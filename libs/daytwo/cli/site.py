@@ -9,13 +9,16 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from daytwo.broker import Broker
 from daytwo.cli.cluster import Cluster, KafkaCluster
 from daytwo.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from daytwo.client import Client, SigningKey
 
 T = TypeVar("T")
 
@@ -41,6 +44,8 @@ class Site:
     connect: Callable[[str], Broker] = _kafka_broker
     administer: Callable[[str], Cluster] = KafkaCluster
     given_kafka: str | None = None
+    grace: float = 10.0
+    """Seconds a client waits beyond the deadline."""
 
     def at(self, kafka: str | None) -> Site:
         return replace(self, given_kafka=kafka)
@@ -69,6 +74,11 @@ class Site:
     @property
     def kafka(self) -> str:
         return self.given_kafka or self.env.get("DAYTWO_KAFKA") or self.stack.get("kafka") or FALLBACK
+
+    def client(self, tenant: str, key: SigningKey | None, timeout: float) -> Client:
+        from daytwo.client import Client
+
+        return Client(self.kafka, tenant=tenant, key=key, timeout=timeout, grace=self.grace, broker=self.broker, clock=self.clock)
 
     @property
     def broker(self) -> Broker:

@@ -156,7 +156,7 @@ class Mailbox(Generic[T]):
         names = ", ".join(record_ids[:3]) + (f" and {len(record_ids) - 3} more" if len(record_ids) > 3 else "")
         why = f"; {self.trouble}" if self.trouble else "; are the services up? (`daytwo status`)"
         return WaitTimeoutError(
-            f"no result within deadline and grace for {names}{why}. It may still come: await it again by its id", record_ids
+            f"no result in time for {names}{why}. It may still come: await it by its id, or `daytwo results --request ID`", record_ids
         )
 
     def _make_room(self) -> None:

@@ -1,0 +1,1 @@
+"""`make bench`: what the whole road can do on this machine, and what the same machine does without it."""

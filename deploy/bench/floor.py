@@ -1,0 +1,78 @@
+"""The bare floor: six hops with nothing but aiokafka and fastavro, a process each."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from daytwo.topics import REQUEST_FINISHED, REQUEST_SUBMITTED
+
+from deploy.bench.bare_hop import PREFIX
+from deploy.bench.bare_records import ROAD
+from deploy.bench.load import Order
+from deploy.bench.plan import Plan
+from deploy.bench.progress import say
+from deploy.bench.runs import run_load
+from deploy.bench.stack import ROOT
+
+ASSIGNED_S = 6.0
+"""Until the groups of six new processes have their partitions."""
+
+
+def measure(bootstrap: str, plan: Plan) -> dict[str, Any]:
+    asyncio.run(_create_topics(bootstrap))
+    with _hops(bootstrap):
+        time.sleep(ASSIGNED_S)
+        say(f"bare floor, {plan.in_flight} requests in flight")
+        saturated = run_load(asdict(_order(bootstrap, plan, "fs", saturated=True)), {})
+        say(f"  {saturated['per_s']:.0f} requests/s; now {plan.per_s} a second")
+        steady = run_load(asdict(_order(bootstrap, plan, "fl", saturated=False)), {})
+        say(f"  p50 {steady['p50_ms']} ms, p99 {steady['p99_ms']} ms")
+    return {"saturated": saturated, "steady": steady}
+
+
+def _order(bootstrap: str, plan: Plan, run: str, *, saturated: bool) -> Order:
+    measure_s = plan.saturated_s if saturated else plan.steady_s
+    per_s = plan.floor_most_per_s if saturated else plan.per_s
+    return Order(
+        bootstrap=bootstrap,
+        scenario="uncached",
+        run=run,
+        in_flight=plan.in_flight if saturated else 0,
+        per_s=0 if saturated else plan.per_s,
+        warm_s=plan.warm_s,
+        measure_s=measure_s,
+        most=int((plan.warm_s + measure_s) * per_s) + 1,
+        submit_to=PREFIX + REQUEST_SUBMITTED.name,
+        read_from=PREFIX + REQUEST_FINISHED.name,
+    )
+
+
+async def _create_topics(bootstrap: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(PREFIX + topic.name, topic.partitions, 1) for topic in ROAD])
+    finally:
+        await admin.close()
+
+
+@contextmanager
+def _hops(bootstrap: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "deploy.bench.bare_hop", bootstrap]
+    processes = [subprocess.Popen([*command, source.name, target.name], cwd=ROOT) for source, target in pairwise(ROAD)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(15)
