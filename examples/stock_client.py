@@ -6,7 +6,7 @@ pip install 'confluent-kafka[avro,schemaregistry]'
 import os
 import uuid
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -20,26 +20,20 @@ serialize = AvroSerializer(registry, schema, conf={"auto.register.schemas": Fals
 deserialize = AvroDeserializer(registry)
 
 # Results are read from now on, so the reader takes its place before the request is sent.
-consumer = Consumer({"bootstrap.servers": KAFKA, "group.id": f"stock-{uuid.uuid4()}", "auto.offset.reset": "latest"})
-placed: list[bool] = []
-consumer.subscribe(["request-finished"], on_assign=lambda *_: placed.append(True))
-while not placed:
-    consumer.poll(0.1)
+consumer = Consumer({"bootstrap.servers": KAFKA, "group.id": "not-used", "enable.auto.commit": False})
+partitions = [TopicPartition("request-finished", n) for n in consumer.list_topics("request-finished").topics["request-finished"].partitions]
+consumer.assign([TopicPartition(p.topic, p.partition, consumer.get_watermark_offsets(p)[1]) for p in partitions])
 
-request = {
-    "request_id": str(uuid.uuid4()),
-    "tenant": "support",
-    "messages": [{"role": "user", "content": "What does a consumer group do?"}],
-    "max_tokens": 60,
-}
+request_id = str(uuid.uuid4())
+request = {"request_id": request_id, "tenant": "support", "messages": [{"role": "user", "content": "What does a consumer group do?"}]}
 producer = Producer({"bootstrap.servers": KAFKA, "enable.idempotence": True})
 value = serialize(request, SerializationContext("request-submitted", MessageField.VALUE))
-producer.produce("request-submitted", key=f"support/{request['request_id']}", value=value)
+producer.produce("request-submitted", key=f"support/{request_id}", value=value)
 producer.flush(10)
 
-while True:
+for _ in range(90):
     message = consumer.poll(1.0)
-    if message is None or message.error() or dict(message.headers() or []).get("request-id") != request["request_id"].encode():
+    if message is None or dict(message.headers() or []).get("request-id") != request_id.encode():
         continue
     result = deserialize(message.value(), SerializationContext("request-finished", MessageField.VALUE))
     print(result["outcome"], result["reason"], result["message"] and result["message"]["content"])  # noqa: T201

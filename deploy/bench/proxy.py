@@ -33,6 +33,8 @@ LOCK = Path(__file__).with_name("litellm.lock")
 VENV = ROOT / ".venv-litellm"
 AT_ONCE = 20
 START_S = 120.0
+_NO_KEY = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+"""Without a key to check it is faster, and it listens on this machine only."""
 
 
 class SkippedError(Exception):
@@ -84,7 +86,7 @@ def _running(provider_url: str, state: Path) -> Iterator[str]:
     )
     port = _free_port()
     # It would fetch its price list at the start.
-    env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "DO_NOT_TRACK": "1"}
+    env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "DO_NOT_TRACK": "1", **_NO_KEY}
     command = [str(VENV / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     log = state / "logs" / "litellm.log"
     with log.open("wb") as output, subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT) as process:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from daytwo.errors import TerminalError
@@ -13,6 +13,8 @@ from daytwo.topics import ANSWER_LEARNED
 
 from tests.cache.builders import POLICY, START_MS, ManualClock, Replica, again, answer, embedded, failure, result, settle, vector
 from tests.cache.fake_answers import FakeAnswers
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -38,6 +40,13 @@ async def asked_later(replica: Replica, text: str = "How do I reset my password?
     """Asks a second after all that was."""
     await replica.clock.advance(1000)
     return await replica.ask(embedded(text, **{"request_id": "later", **fields}))
+
+
+async def now(task: asyncio.Task[T]) -> T:
+    """What `task` returns without any more time passing; fails where it would wait."""
+    await settle()
+    assert task.done(), "it still waits"
+    return task.result()
 
 
 # hits
@@ -209,11 +218,12 @@ async def test_at_the_cap_an_equal_question_in_flight_is_waited_for(replica: Rep
     waiting = asyncio.create_task(replica.ask(embedded(request_id="poor", cache_only=True)))
     lost = asyncio.create_task(replica.ask(embedded(request_id="lost", cache_only=True, deadline_ms=START_MS + 2_500)))
     await clock.advance(600)
-    assert isinstance(await lost, RequestFinished)
+    refused = await now(lost)
     await replica.hear(result(leader.request, clock.ms))
 
-    assert kind(await waiting) == "coalesced"
-    assert (await lost).reason == "budget_exceeded"  # type: ignore[union-attr]
+    assert kind(await now(waiting)) == "coalesced"
+    assert isinstance(refused, RequestFinished)
+    assert refused.reason == "budget_exceeded"
 
 
 # equal questions in flight
@@ -236,7 +246,8 @@ async def test_fifty_equal_questions_make_one_miss(replica: Replica, clock: Manu
     await clock.advance(700)
     assert [kind(end) for end in ends] == ["RequestMissed"]
     await replica.hear(result(ends[0].request, clock.ms))
-    await asyncio.gather(*asking)
+    for each in asking:
+        await now(each)
 
     assert [kind(end) for end in ends[1:]] == ["coalesced"] * 49
     assert {end.cache_match.answer_id for end in ends[1:]} == {ends[0].request.request_id}
@@ -252,7 +263,7 @@ async def test_another_replica_hears_of_the_answer_too(answers: FakeAnswers, clo
     await one.hear(result(leader.request, clock.ms))
     await clock.advance(200)
 
-    assert kind(await waiting) == "coalesced"
+    assert kind(await now(waiting)) == "coalesced"
 
 
 async def test_when_the_leader_fails_one_follower_leads_and_the_others_wait_for_it(replica: Replica, clock: ManualClock) -> None:
@@ -265,7 +276,8 @@ async def test_when_the_leader_fails_one_follower_leads_and_the_others_wait_for_
     await settle()
     assert [kind(end) for end in ends] == ["RequestMissed"]
     await replica.hear(result(ends[0].request, clock.ms))
-    await asyncio.gather(*asking)
+    for each in asking:
+        await now(each)
 
     assert [kind(end) for end in ends[1:]] == ["coalesced"] * 3
 
@@ -277,7 +289,7 @@ async def test_when_the_answer_may_not_be_kept_the_others_go_on_at_once(replica:
     asking = asyncio.create_task(in_turn(replica, [again(leader, f"r{n}") for n in range(2, 6)], ends))
     await settle()
     await replica.hear(result(leader.request, clock.ms, finish_reason="length"))
-    await asking
+    await now(asking)
 
     assert [kind(end) for end in ends] == ["RequestMissed"] * 4
 
@@ -289,7 +301,7 @@ async def test_nobody_waits_longer_than_the_bound_however_many_wait(replica: Rep
     await clock.advance(9_900)
     assert ends == []
     await clock.advance(200)
-    await asking
+    await now(asking)
 
     assert [kind(end) for end in ends] == ["RequestMissed"] * 7
 
@@ -301,7 +313,7 @@ async def test_nobody_waits_into_the_time_it_needs_for_itself(replica: Replica, 
     assert not hurried.done()
     await clock.advance(200)
 
-    assert kind(await hurried) == "RequestMissed"
+    assert kind(await now(hurried)) == "RequestMissed"
 
 
 async def test_refresh_and_off_do_not_wait_and_off_is_not_waited_for(replica: Replica) -> None:
@@ -319,7 +331,7 @@ async def test_refresh_is_waited_for(replica: Replica, clock: ManualClock) -> No
     await settle()
     await replica.hear(result(leader.request, clock.ms))
 
-    assert kind(await waiting) == "coalesced"
+    assert kind(await now(waiting)) == "coalesced"
 
 
 async def test_a_handler_that_is_cancelled_leaves_nobody_waiting(replica: Replica) -> None:
@@ -452,7 +464,7 @@ async def test_who_waits_when_redis_goes_away_goes_on(replica: Replica, answers:
     answers.down = True
     await clock.advance(300)
 
-    assert kind(await waiting) == "RequestMissed"
+    assert kind(await now(waiting)) == "RequestMissed"
 
 
 async def test_a_request_that_cannot_be_processed_has_its_end_and_a_result_needs_none(replica: Replica) -> None:

@@ -82,6 +82,13 @@ def test_kafka_is_found_by_option_environment_and_stack_file_in_this_order(daytw
     assert daytwo.connected == ["127.0.0.1:9092", "from-stack:1", "from-env:1", "given:1"]
 
 
+@pytest.mark.parametrize("address", ["nonsense", "host:", "host:http", ":9092", "a:1,b", "host:99999"])
+def test_an_address_that_is_none_is_one_line(daytwo: Daytwo, address: str) -> None:
+    said = daytwo("--kafka", address, "usage")
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert "HOST:PORT" in said.err
+
+
 def test_a_broken_stack_file_is_one_line(daytwo: Daytwo) -> None:
     (daytwo.state / "stack.json").write_text("{")
     said = daytwo("usage")

@@ -56,6 +56,7 @@ async def services(
 
     async def serve() -> None:
         while True:
+            answers: list[Outgoing] = []
             for raw in await reader.read(0.2):
                 if not (raw.key or b"").startswith(f"{tenant}/".encode()):
                     continue
@@ -64,7 +65,8 @@ async def services(
                     results: Sequence[RequestFinished | DocumentFinished] = answer(decode(REQUEST_SUBMITTED, value))
                 else:
                     results = [document(decode(DOCUMENT_SUBMITTED, value))]
-                await sender.send([sent(result, header=header) for result in results])
+                answers += [sent(result, header=header) for result in results]
+            await sender.send(answers)
 
     task = asyncio.create_task(serve())
     try:

@@ -33,7 +33,11 @@ async def run_script(*arguments: str) -> tuple[int, str, str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT / "libs")}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, env=env, stdout=pipe, stderr=pipe, cwd=ROOT)
-    out, err = await asyncio.wait_for(process.communicate(), 90)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 90)
+    finally:
+        if process.returncode is None:
+            process.kill()
     return process.returncode or 0, out.decode(), err.decode()
 
 

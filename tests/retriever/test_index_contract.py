@@ -1,6 +1,6 @@
 """What every index must do: the fake that the tests of the service trust, and the real Milvus."""
 
-import asyncio
+import itertools
 import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -13,9 +13,8 @@ from daytwo.records import Vector
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pymilvus import MilvusClient
 
-from services.retriever.milvus_index import PREFIX, MilvusIndex
+from services.retriever.milvus_index import MilvusIndex
 from services.retriever.ports import Hit, Index, Scope, SourceKey, Space
 from services.retriever.settings import Settings
 from tests.embedder.builders import embedded, vector
@@ -30,15 +29,6 @@ async def index(request: pytest.FixtureRequest) -> AsyncIterator[Index]:
     await opened.open()
     yield opened
     await opened.close()
-    if request.param == "milvus":
-        await asyncio.to_thread(_drop_test_spaces)
-
-
-def _drop_test_spaces() -> None:
-    client = MilvusClient(os.environ["DAYTWO_MILVUS"])
-    for name in client.list_collections():
-        if name.startswith(f"{PREFIX}test_"):
-            client.drop_collection(name)
 
 
 def _milvus() -> MilvusIndex:
@@ -47,13 +37,13 @@ def _milvus() -> MilvusIndex:
 
 @pytest.fixture
 def model() -> str:
-    """A space of its own for each test."""
-    return f"test-{uuid.uuid4().hex}"
+    """One space for all tests: Milvus Lite cannot drop a collection safely while it builds an index in the background."""
+    return "test"
 
 
 @pytest.fixture
 def tenant() -> str:
-    """A tenant of its own for each test, as `stored` looks into every space."""
+    """A tenant of its own for each test."""
     return f"t-{uuid.uuid4().hex}"
 
 
@@ -80,8 +70,8 @@ async def test_what_was_written_is_found_at_once_nearest_first(index: Index, mod
     assert [hit.passage.score for hit in hits] == pytest.approx([1.0, 0.4472136], abs=1e-5)
 
 
-async def test_a_space_nothing_was_written_to_has_nothing(index: Index, model: str, tenant: str) -> None:
-    at = vector(1.0, model=model)
+async def test_a_space_nothing_was_written_to_has_nothing(index: Index, tenant: str) -> None:
+    at = vector(1.0, model="never")
 
     found = await index.search(_place(at), Scope(tenant=tenant, collection="docs"), 5, [at.values] * 2)
 
@@ -125,14 +115,14 @@ async def test_every_filter_is_exact(index: Index, model: str, tenant: str) -> N
 async def test_no_name_reaches_beyond_itself(index: Index, model: str, name: str, tenant: str) -> None:
     at = vector(1.0, model=model)
     mine: dict[str, Any] = {"tenant": name, "collection": f"{name}{tenant}", "source": name, "category": name}
-    await index.upsert([embedded(at=at, **mine, text="mine", chunk_id=f"{model}-1")])
-    await index.upsert([embedded(at=at, tenant=tenant, collection=mine["collection"], text="theirs", chunk_id=f"{model}-2")])
+    await index.upsert([embedded(at=at, **mine, text="mine", chunk_id=f"{tenant}-1")])
+    await index.upsert([embedded(at=at, tenant=tenant, collection=mine["collection"], text="theirs", chunk_id=f"{tenant}-2")])
     scope = Scope(tenant=name, collection=mine["collection"], sources=(name,), categories=(name,))
 
     assert _texts(await index.search(_place(at), scope, 5, [at.values])) == [["mine"]]
     key = SourceKey(name, mine["collection"], name)
     stored = await index.stored([key])
-    assert [each.chunk_id for each in stored] == [f"{model}-1"]
+    assert [each.chunk_id for each in stored] == [f"{tenant}-1"]
 
     await index.delete(stored)
     assert await index.stored([key]) == []
@@ -157,12 +147,8 @@ async def test_what_is_deleted_is_gone_in_every_space_and_only_that(index: Index
 
 async def test_sources_are_asked_for_together_and_never_mixed_up(index: Index, model: str, tenant: str) -> None:
     at = vector(1.0, model=model)
-    rows = [
-        embedded(at=at, tenant=f"{tenant}{number}", collection=c, source=s, chunk_id=f"{model}{number}{c}{s}")
-        for number in "12"
-        for c in "xy"
-        for s in "ab"
-    ]
+    places = list(itertools.product((f"{tenant}1", f"{tenant}2"), "xy", "ab"))
+    rows = [embedded(at=at, tenant=t, collection=c, source=s, chunk_id=f"{t}{c}{s}") for t, c, s in places]
     await index.upsert(rows)
     wanted = [SourceKey(f"{tenant}1", "x", "a"), SourceKey(f"{tenant}2", "y", "b")]
 

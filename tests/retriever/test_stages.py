@@ -56,9 +56,8 @@ def _effects(record: ChunkEmbedded) -> list[Effect]:
 
 
 def _stored(*versions: str) -> list[Stored]:
-    return [
-        Stored("place", f"{version}/{number}", SourceKey("acme", "docs", "guide.md"), version) for number, version in enumerate(versions)
-    ]
+    source = SourceKey("acme", "docs", "guide.md")
+    return [Stored("place", f"{version}/{number}", source, version) for number, version in enumerate(versions)]
 
 
 def test_a_complete_version_replaces_every_other() -> None:

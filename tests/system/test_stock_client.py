@@ -16,16 +16,27 @@ pytestmark = [pytest.mark.stack, pytest.mark.system]
 
 
 def test_a_stock_confluent_client_submits_a_request_and_reads_its_result(daytwo: dict[str, Any]) -> None:
-    registry = SchemaRegistryClient({"url": daytwo["registry"]})
+    with SchemaRegistryClient({"url": daytwo["registry"]}) as registry:
+        result = submit_and_read(registry, daytwo["kafka"])
+
+    assert result is not None
+    assert (result["outcome"], result["reason"], result["served_by"]) == ("answered", "ok", "deployment")
+    assert result["message"]["content"]
+    assert result["cost_nano"] == sum(attempt["cost_nano"] for attempt in result["attempts"]) > 0
+    assert [step["step"] for step in result["steps"]] == ["ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router"]
+
+
+def submit_and_read(registry: SchemaRegistryClient, bootstrap: str) -> Any:
+    """What a program that knows only Confluent's client does."""
     schema = registry.get_latest_version("request-submitted-value").schema
     serialize = AvroSerializer(registry, schema.schema_str, conf={"auto.register.schemas": False})
     deserialize = AvroDeserializer(registry)
-    consumer = Consumer({"bootstrap.servers": daytwo["kafka"], "group.id": f"stock-{uuid.uuid4()}", "auto.offset.reset": "earliest"})
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"stock-{uuid.uuid4()}", "auto.offset.reset": "earliest"})
     consumer.subscribe(["request-finished"])
     identity = f"stock-{uuid.uuid4()}"
     request = {"request_id": identity, "tenant": "plain", "messages": [{"role": "user", "content": "What is a topic?"}]}
 
-    producer = Producer({"bootstrap.servers": daytwo["kafka"]})
+    producer = Producer({"bootstrap.servers": bootstrap})
     producer.produce(
         "request-submitted",
         key="plain/stock",
@@ -40,9 +51,4 @@ def test_a_stock_confluent_client_submits_a_request_and_reads_its_result(daytwo:
             value: Any = deserialize(message.value(), SerializationContext("request-finished", MessageField.VALUE))
             result = value if value["request_id"] == identity else None
     consumer.close()
-
-    assert result is not None
-    assert (result["outcome"], result["reason"], result["served_by"]) == ("answered", "ok", "deployment")
-    assert result["message"]["content"]
-    assert result["cost_nano"] == sum(attempt["cost_nano"] for attempt in result["attempts"]) > 0
-    assert [step["step"] for step in result["steps"]] == ["ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router"]
+    return result

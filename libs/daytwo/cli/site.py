@@ -71,9 +71,17 @@ class Site:
             raise click.ClickException(f"{path} cannot be read ({error}): `make down` and `make up` write it anew") from error
         return stack if isinstance(stack, dict) else {}
 
-    @property
+    @cached_property
     def kafka(self) -> str:
-        return self.given_kafka or self.env.get("DAYTWO_KAFKA") or self.stack.get("kafka") or FALLBACK
+        from daytwo.client.errors import InvalidInputError
+        from daytwo.client.input import check_address
+
+        address = str(self.given_kafka or self.env.get("DAYTWO_KAFKA") or self.stack.get("kafka") or FALLBACK)
+        try:
+            check_address(address)
+        except InvalidInputError as error:
+            raise click.ClickException(str(error)) from error
+        return address
 
     def client(self, tenant: str, key: SigningKey | None, timeout: float) -> Client:
         from daytwo.client import Client

@@ -19,7 +19,7 @@ from daytwo.client.errors import (
     document_error,
     request_error,
 )
-from daytwo.client.input import DocumentFields, Question, RequestFields
+from daytwo.client.input import DocumentFields, Question, RequestFields, check_address
 from daytwo.client.input import request as request_of
 from daytwo.client.tail import Tail
 from daytwo.client.waiting import Mailbox, within
@@ -301,6 +301,7 @@ def _unreadable(record_id: str, error: UnreadableError) -> UnreadableResultError
 
 
 def _kafka(bootstrap: str) -> Broker:
+    check_address(bootstrap)
     # Not at import: whoever passes a broker of his own does not need aiokafka.
     from daytwo.kafka import KafkaBroker
 

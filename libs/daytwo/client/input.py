@@ -111,3 +111,11 @@ def _grounding(given: Grounding | Mapping[str, Any] | str | None) -> Grounding |
         return Grounding(**{**given, **{name: tuple(given[name]) for name in ("sources", "categories") if name in given}})
     except TypeError as error:
         raise InvalidInputError(f"not a grounding, as in {{'collection': 'manual', 'top_k': 5}}: {error}") from error
+
+
+def check_address(bootstrap: str) -> None:
+    """Raises InvalidInputError unless it is host:port, or several with commas between."""
+    for part in bootstrap.split(","):
+        host, _, port = part.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise InvalidInputError(f"Kafka's address must be HOST:PORT, not {part.strip()!r}")
