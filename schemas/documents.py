@@ -14,14 +14,15 @@ def topics_page(contract: Contract, ids: Mapping[str, Mapping[str, int]]) -> str
     parts = [
         (
             "# Topics\n\nGenerated from `schemas/` by `make schemas`; do not edit. Values are Avro in Confluent framing "
-            "(a zero byte, the schema id in four bytes, the body); keys are UTF-8 text; times are epoch milliseconds; money is nano-dollars.\n"
+            "(a zero byte, the schema id in four bytes, the body); "
+            "keys are UTF-8 text; times are epoch milliseconds; money is nano-dollars.\n"
         ),
         "\n| topic | key | partitions | kept | written by | read by | why |\n|---|---|---|---|---|---|---|\n",
     ]
     for topic in contract.topics:
-        row = (f"[{topic.name}](#{topic.name})", f"`{topic.key.replace('|', ' or ')}`", topic.partitions, kept(topic))
-        row += (", ".join(topic.writers), ", ".join(topic.readers), topic.why)
-        parts.append("| " + " | ".join(str(cell) for cell in row) + " |\n")
+        row = [f"[{topic.name}](#{topic.name})", f"`{topic.key.replace('|', ' or ')}`", str(topic.partitions), kept(topic)]
+        row += [", ".join(topic.writers), ", ".join(topic.readers), topic.why]
+        parts.append("| " + " | ".join(row) + " |\n")
     for topic in contract.topics:
         schema_id = max(ids[topic.name].values())
         parts.append(f"\n## {topic.name}\n\n{contract.types[topic.record]['doc']} Schema id {schema_id}.\n")
