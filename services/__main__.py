@@ -1,7 +1,6 @@
 """All services in one process, for small machines: `python -m services`. Between them there are still only topics."""
 
 from daytwo.run import main
-
 from services.cache.build import build as cache
 from services.cost_meter.build import build as cost_meter
 from services.embedder.build import build as embedder

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from daytwo.broker import Broker
 from daytwo.clock import SystemClock
 from daytwo.kafka import KafkaBroker
 from daytwo.memory import MemoryBroker
 from daytwo.provision import provision
-
 from tests.stack import STATE, running_stack
 
 ADDRESSES = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from daytwo.audit import audit
-from daytwo.clock import SystemClock
-from daytwo.errors import DaytwoError
-from daytwo.kafka import KafkaBroker
 
+from daytwo.errors import DaytwoError
 from deploy.bench import floor, machine, proxy, road
 from deploy.bench.plan import QUICK, Plan
 from deploy.bench.progress import say
@@ -26,6 +23,7 @@ from deploy.bench.report import markdown, verdicts
 from deploy.bench.runs import LoadError
 from deploy.bench.stack import PARTS, ROOT, SERVICES, Stack, fresh_stack
 from deploy.bench.targets import targets
+from deploy.local.settings import read_settings
 
 ALL = ("floor", "litellm", *SCENARIOS)
 
@@ -46,7 +44,7 @@ def main(quick: bool, only: str, folder: Path, state: Path) -> None:
         "quick": quick,
         "plan": asdict(plan),
         "skipped": {},
-        "machine": machine.describe(ROOT / ".daytwo-cache"),
+        "machine": machine.describe(read_settings(os.environ, ROOT, Path(sys.executable)).cache),
     }
     try:
         with fresh_stack(state.resolve()) as stack:
@@ -64,8 +62,10 @@ def main(quick: bool, only: str, folder: Path, state: Path) -> None:
 
 
 def _wanted(only: str) -> list[str]:
-    names = [name.strip() for name in only.replace("cached", "exact,semantic").replace("unexact", "uncached,exact").split(",")]
-    if unknown := sorted(set(names) - set(ALL)):
+    names = {name.strip() for name in only.split(",")}
+    if "cached" in names:
+        names = names - {"cached"} | {"exact", "semantic"}
+    if unknown := sorted(names - set(ALL)):
         raise click.UsageError(f"--only {', '.join(unknown)} is none of {', '.join(ALL)}, cached")
     return [name for name in ALL if name in names]
 
@@ -94,24 +94,22 @@ def _measure_road(stack: Stack, plan: Plan, scenarios: list[Scenario], figures: 
     figures["idle"] = road.idle(pids, plan)
     figures["road"] = {scenario: road.measure(scenario, where["kafka"], pids, plan) for scenario in scenarios}
     figures["memory"] = road.memory(pids)
-    figures["audit"] = asyncio.run(_audit(where["kafka"]))
+    figures["audit"] = _audit(stack)
     if restarted := sorted(name for name, pid in stack.pids().items() if pids.get(name) != pid):
         raise road.RoadError(f"{', '.join(restarted)} died and was started anew while it was measured")
 
 
-async def _audit(bootstrap: str) -> dict[str, Any]:
-    """Whether all that was measured was also done right."""
-    say("auditing the log")
+def _audit(stack: Stack) -> dict[str, Any]:
+    """Whether all that was measured was also done right: what `daytwo audit` says of log and ledger."""
+    say("auditing log and ledger")
     started = time.monotonic()
-    reader = KafkaBroker(bootstrap).reader()
-    await reader.start()
-    try:
-        report = await audit(reader, SystemClock(), ledger=None, settle_s=10.0)
-    finally:
-        await reader.stop()
-    found = report.as_json()
-    say(f"  {report.counts['accepted']} requests, {len(report.violations)} violations")
-    return {**found, "violations": found["violations"][:20], "seconds": round(time.monotonic() - started, 1)}
+    command = [sys.executable, "-m", "daytwo.cli", "audit", "--json", "--settle", "30s"]
+    result = subprocess.run(command, check=False, cwd=ROOT, env=stack.env, stdout=subprocess.PIPE, text=True)
+    if not result.stdout:
+        raise road.RoadError("daytwo audit gave no report")
+    found = json.loads(result.stdout)
+    say(f"  {found['counts']['accepted']} requests, {len(found['violations'])} violations")
+    return {**found, "seconds": round(time.monotonic() - started, 1)}
 
 
 if __name__ == "__main__":

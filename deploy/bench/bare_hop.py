@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import signal
 import sys
 import time
@@ -14,11 +15,11 @@ from typing import Any
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+
 from daytwo.codec import HEADER_BYTES, registry
 from daytwo.topic import Topic
 from daytwo.topics import TOPIC_NAMED
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
-
 from deploy.bench.bare_records import next_record
 
 PREFIX = "floor-"
@@ -60,12 +61,13 @@ class BareHop:
         acknowledged = []
         for records in batches.values():
             for record in records:
-                value, headers = self._turn(record.value), list(record.headers)
+                value, headers = self.turn(record.value), list(record.headers)
                 acknowledged.append(await producer.send(PREFIX + self._target.name, value=value, key=record.key, headers=headers))
         if acknowledged:
             await asyncio.gather(*acknowledged)
 
-    def _turn(self, data: bytes) -> bytes:
+    def turn(self, data: bytes) -> bytes:
+        """A record of the source as a record of the target."""
         value: Any = schemaless_reader(io.BytesIO(data[HEADER_BYTES:]), self._reads, None)
         out = io.BytesIO()
         out.write(self._head)
@@ -74,6 +76,8 @@ class BareHop:
 
 
 async def run(bootstrap: str, source: str, target: str) -> None:
+    # A group that is being made is no news.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await BareHop(bootstrap, TOPIC_NAMED[source], TOPIC_NAMED[target]).run(stopping)

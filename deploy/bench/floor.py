@@ -13,14 +13,14 @@ from itertools import pairwise
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from daytwo.topics import REQUEST_FINISHED, REQUEST_SUBMITTED
 
+from daytwo.topics import REQUEST_FINISHED, REQUEST_SUBMITTED
 from deploy.bench.bare_hop import PREFIX
 from deploy.bench.bare_records import ROAD
 from deploy.bench.load import Order
 from deploy.bench.plan import Plan
 from deploy.bench.progress import say
-from deploy.bench.runs import run_load
+from deploy.bench.runs import LoadError, run_load
 from deploy.bench.stack import ROOT
 
 ASSIGNED_S = 6.0
@@ -71,6 +71,8 @@ def _hops(bootstrap: str) -> Iterator[None]:
     processes = [subprocess.Popen([*command, source.name, target.name], cwd=ROOT) for source, target in pairwise(ROAD)]
     try:
         yield
+        if died := [process.args for process in processes if process.poll() is not None]:
+            raise LoadError(f"a hop ended by itself: {died[0]!r}")
     finally:
         for process in processes:
             process.terminate()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import logging
 import resource
 import sys
 import time
@@ -20,11 +21,11 @@ from typing import Any
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
 from daytwo.codec import decode, encode
 from daytwo.fate import REQUEST_ID_HEADER
 from daytwo.records import RequestFinished
 from daytwo.topics import REQUEST_FINISHED, REQUEST_SUBMITTED
-
 from deploy.bench.quantiles import quantiles
 from deploy.bench.questions import Scenario, requests
 
@@ -201,6 +202,7 @@ def tell(message: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     order = Order(**json.load(sys.stdin))
     ready = [
         (request.request_id, REQUEST_SUBMITTED.key(request).encode(), encode(REQUEST_SUBMITTED, request))

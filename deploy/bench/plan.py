@@ -10,7 +10,7 @@ class Plan:
     """Seconds, and requests at once or a second."""
 
     in_flight: int = 200
-    """For the most the road can do; a grounded request waits for its search, 64 at once are enough."""
+    """For the most the road can do."""
     per_s: int = 100
     warm_s: float = 5.0
     saturated_s: float = 20.0

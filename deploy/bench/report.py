@@ -76,6 +76,10 @@ def _answers(run: Mapping[str, Any]) -> str:
     return (told + missing) or (f"{run['failed']} failed" if run.get("failed") else "all answered")
 
 
+def _share(run: Mapping[str, Any]) -> str:
+    return f"{run['generator_cpu']:.0%}" if "generator_cpu" in run else "-"
+
+
 def _ms(run: Mapping[str, Any]) -> str:
     return f"{run['p50_ms']:.1f} / {run['p99_ms']:.1f}"
 

@@ -34,6 +34,8 @@ def run_load(order: Mapping[str, Any], pids: Mapping[str, int]) -> dict[str, Any
             result = message
     if process.returncode or "per_s" not in result:
         raise LoadError(f"the load generator ended with {process.returncode}")
+    if not result["requests"]:
+        raise LoadError(f"no result of {result['missing']} requests arrived while it was measured")
     spent = used(moments["begins"], moments["ends"])
-    requests = max(1, result["requests"])
+    requests = result["requests"]
     return {**result, "cpu_ms": {name: round(seconds * 1000 / requests, 3) for name, seconds in spent.items()}}

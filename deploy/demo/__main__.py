@@ -10,15 +10,15 @@ import sys
 import time
 
 import click
-from daytwo.client import ClientError
-from deploy.local.errors import SetupError
 from rich.console import Console
 
+from daytwo.client import ClientError
 from deploy.demo.board import Board
 from deploy.demo.report import tell
 from deploy.demo.stage import CommandError, Stage
 from deploy.demo.tour import Tour
 from deploy.demo.verdict import Evidence, last_line, problems
+from deploy.local.errors import SetupError
 
 LONGEST_S = 480.0
 """The whole tour, without the start; on a quiet machine of two cores it takes a minute or two."""
@@ -36,18 +36,33 @@ def main(keep: bool) -> None:
     board = Board(console, time.monotonic)
     stage = Stage(os.environ, sys.stdout)
     try:
-        stage.up()
-        evidence = play(stage, board)
-        tell(board, evidence)
-        _leave(stage, board, keep=keep, forget=not problems(evidence))
+        evidence = _played(stage, board, keep=keep)
     except SetupError as error:
-        stage.down(forget=False)
         sys.exit(f"daytwo: {error}")
+    except OSError as error:
+        sys.exit(f"daytwo: {error.strerror}: {error.filename}")
     except KeyboardInterrupt:
-        stage.down(forget=True)
         sys.exit(130)
     click.echo(last_line(evidence))
     sys.exit(1 if problems(evidence) else 0)
+
+
+def _played(stage: Stage, board: Board, *, keep: bool) -> Evidence:
+    """Whatever happens, only `keep` leaves a stack behind, and only success removes the logs."""
+    evidence: Evidence | None = None
+    try:
+        stage.up()
+        evidence = play(stage, board)
+        tell(board, evidence)
+    finally:
+        if keep and evidence is not None:
+            board.say(f"everything runs on: Kafka is at {stage.kafka}; DAYTWO_STATE={stage.settings.state} make status")
+        else:
+            board.say("stopping ...")
+            stage.down(forget=evidence is not None and not problems(evidence))
+    if problems(evidence):
+        board.say(f"the logs are in {stage.settings.logs}")
+    return evidence
 
 
 def play(stage: Stage, board: Board) -> Evidence:
@@ -60,16 +75,6 @@ def play(stage: Stage, board: Board) -> Evidence:
     except (CommandError, ClientError) as error:
         evidence.broken_off = str(error)
     return evidence
-
-
-def _leave(stage: Stage, board: Board, *, keep: bool, forget: bool) -> None:
-    if keep:
-        board.say(f"everything runs on: DAYTWO_STATE={stage.settings.state} daytwo status; Kafka is at {stage.kafka}")
-        return
-    board.say("stopping ...")
-    stage.down(forget=forget)
-    if not forget:
-        board.say(f"the logs are in {stage.settings.logs}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ ROOM_AROUND: Final = 8
 
 
 def dollars(nano: int) -> str:
-    """Micro-dollars and two decimals tell even the answers of a small model apart."""
+    """To ten nano-dollars, so that the answers of a small model can be told apart."""
     return f"${nano / 1e9:.8f}" if nano else "-"
 
 

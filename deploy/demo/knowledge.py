@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-MODULES: Final = tuple(
-    """
-    abc argparse array ast base64 bisect calendar cmath codecs collections configparser contextlib copy csv dataclasses
-    datetime decimal difflib email enum fileinput filecmp fnmatch fractions functools getpass gettext glob graphlib gzip hashlib
-    heapq hmac html http.client http.server imaplib io ipaddress itertools json keyword linecache locale logging lzma math
-    mimetypes operator os pathlib pickle platform pprint queue random re sched secrets selectors shelve shlex shutil signal
-    smtplib socket sqlite3 statistics string struct subprocess tarfile tempfile textwrap threading time timeit tokenize
-    traceback types unicodedata urllib.parse urllib.request uuid warnings wave weakref webbrowser zipfile zlib
-    """.split()
-)
+NAMES: Final = """
+abc argparse array ast base64 bisect calendar cmath codecs collections configparser contextlib copy csv dataclasses
+datetime decimal difflib email enum fileinput filecmp fnmatch fractions functools getpass gettext glob graphlib gzip hashlib
+heapq hmac html http.client http.server imaplib io ipaddress itertools json keyword linecache locale logging lzma math
+mimetypes operator os pathlib pickle platform pprint queue random re sched secrets selectors shelve shlex shutil signal
+smtplib socket sqlite3 statistics string struct subprocess tarfile tempfile textwrap threading time timeit tokenize
+traceback types unicodedata urllib.parse urllib.request uuid warnings wave weakref webbrowser zipfile zlib
+"""
+MODULES: Final = tuple(NAMES.split())
 
 OVERVIEW_CHARACTERS: Final = 800
 MEMBER_CHARACTERS: Final = 240

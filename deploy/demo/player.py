@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from daytwo.client import Client, ClientError, NotConnectedError
-
 from deploy.demo.board import Board
 from deploy.demo.knowledge import Document
 from deploy.demo.row import Act, Row, lost, row_of

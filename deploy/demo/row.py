@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from daytwo.records import RequestFinished
-
 from deploy.demo.script import MANNERS, Line
 
 Act = Literal["questions", "budget", "outage", "return"]

@@ -25,10 +25,13 @@ class Manner:
 MANNERS: Final = {
     "strict": Manner(instruction="Answer in one short sentence.", max_tokens=32),
     "helpdesk": Manner(
-        instruction="You are the help desk of a shoe shop. Answer in one short sentence. Delivery takes 3 days, returns are free for 30 days.",
-        max_tokens=64,
+        instruction=(
+            "You are the help desk of a shoe shop. Answer in one short sentence. "
+            "Delivery takes 3 days, returns are free for 30 days, parcels have a tracking number."
+        ),
+        max_tokens=80,
     ),
-    "manual": Manner(instruction="Answer in one short sentence.", max_tokens=64, grounding=Grounding(collection=COLLECTION, top_k=2)),
+    "manual": Manner(instruction="Answer in one short sentence.", max_tokens=96, grounding=Grounding(collection=COLLECTION, top_k=2)),
 }
 
 

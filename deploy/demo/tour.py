@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from daytwo.client import Client
-
 from deploy.demo.board import Board, duration
 from deploy.demo.knowledge import documents
 from deploy.demo.player import Player

@@ -18,7 +18,6 @@ from daytwo.errors import RetryableError, TerminalError
 log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 24 * 1024 * 1024
-SEND_TIMEOUT_S = 20.0
 
 
 class KafkaBroker:
@@ -49,6 +48,8 @@ class KafkaSender:
         self._queue: deque[tuple[Outgoing, asyncio.Future[tuple[int, int]]]] = deque()
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
+        self._unacknowledged: set[asyncio.Future[tuple[int, int]]] = set()
+        self._closing: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         # Connects with the first record: a service that starts before Kafka waits there, trying again.
@@ -59,23 +60,21 @@ class KafkaSender:
             await asyncio.wait(waiting, timeout=5)
         if self._pump is not None:
             self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-        await self._close()
+            await asyncio.gather(self._pump, *self._closing, return_exceptions=True)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(producer.stop(), 5)
 
     async def send(self, records: Sequence[Outgoing]) -> Sequence[tuple[int, int]]:
         loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[tuple[int, int]]] = []
-        for record in records:
-            future: asyncio.Future[tuple[int, int]] = loop.create_future()
-            self._queue.append((record, future))
-            futures.append(future)
+        futures: list[asyncio.Future[tuple[int, int]]] = [loop.create_future() for _ in records]
+        self._queue.extend(zip(records, futures, strict=True))
         self._wake.set()
-        try:
-            async with asyncio.timeout(2 * SEND_TIMEOUT_S):
-                # All of them are awaited even if one fails, so that none is left with an exception nobody took.
-                results = await asyncio.gather(*futures, return_exceptions=True)
-        except TimeoutError as error:
-            raise RetryableError("store_unavailable", "no acknowledgement") from error
+        if len(futures) == 1:
+            return [await futures[0]]
+        # All of them are awaited even if one fails, so that none is left with an exception nobody took.
+        results = await asyncio.gather(*futures, return_exceptions=True)
         if failed := [result for result in results if isinstance(result, BaseException)]:
             raise failed[0]
         return [result for result in results if not isinstance(result, BaseException)]
@@ -101,38 +100,46 @@ class KafkaSender:
             self._producer = producer
         return self._producer
 
-    async def _close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(producer.stop(), 5)
+    async def _replace(self, producer: Any, why: BaseException) -> None:
+        """Gives the producer up. Whatever it has not acknowledged by then is unknown, and said to be so."""
+        if producer is None or producer is not self._producer:
+            return
+        log.warning("replacing the producer after %r", why)
+        self._producer = None
+        gone: AIOKafkaProducer = producer
+        unknown, self._unacknowledged = self._unacknowledged, set()
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(gone.stop(), 5)
+        for future in unknown:
+            _fail(future, RetryableError("store_unavailable", "the producer was replaced"))
 
     async def _run(self) -> None:
         while True:
-            if not self._queue:
+            while not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
             record, future = self._queue.popleft()
-            if not future.cancelled():
+            if not future.done():
                 await self._hand_over(record, future)
 
     async def _hand_over(self, record: Outgoing, future: asyncio.Future[tuple[int, int]]) -> None:
+        producer = self._producer
         try:
-            producer = await self._open()
-            headers = list(record.headers.items())
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                sent = await producer.send(record.topic, value=record.value, key=record.key, headers=headers)
+            producer = producer or await self._open()
+            sent = await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers.items()))
         except MessageSizeTooLargeError as error:
             _fail(future, TerminalError("too_large", f"a record of {record.topic}: {error}"))
         except RetryableError as error:
             _fail(future, error)
         except (KafkaError, OSError, TimeoutError, ValueError) as error:
             _fail(future, RetryableError("store_unavailable", f"sending to {record.topic}: {error!r}"))
-            await self._close()
+            await self._replace(producer, error)
         else:
+            self._unacknowledged.add(future)
             sent.add_done_callback(lambda done: self._acknowledged(done, future, producer))
 
     def _acknowledged(self, done: asyncio.Future[Any], future: asyncio.Future[tuple[int, int]], producer: AIOKafkaProducer) -> None:
+        self._unacknowledged.discard(future)
         if done.cancelled():
             _fail(future, RetryableError("store_unavailable", "the producer was replaced"))
         elif (error := done.exception()) is None:
@@ -142,21 +149,15 @@ class KafkaSender:
             _fail(future, TerminalError("too_large", str(error)))
         else:
             _fail(future, RetryableError("store_unavailable", f"no acknowledgement: {error!r}"))
-            if self._producer is producer:
-                self._producer = None
-                log.warning("replacing the producer after %r", error)
-                closing = asyncio.ensure_future(_stop_quietly(producer))
-                closing.add_done_callback(lambda _: None)
+            if producer is self._producer:
+                closing = asyncio.ensure_future(self._replace(producer, error))
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-async def _stop_quietly(producer: AIOKafkaProducer) -> None:
-    with contextlib.suppress(Exception):
-        await asyncio.wait_for(producer.stop(), 5)
 
 
 def _raw(record: Any) -> Raw:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from prometheus_client import Counter, Histogram
 
 from daytwo import fate
 from daytwo.broker import Outgoing, Raw, Sender, outgoing
@@ -25,6 +27,12 @@ BUGS_IN_A_ROW = 20
 _NO_RECORD = object()
 
 
+class _TopicMetrics(NamedTuple):
+    queue: Histogram
+    handler: Histogram
+    done: Counter
+
+
 class TooManyBugsError(Exception):
     """The service is broken and must stop."""
 
@@ -39,6 +47,7 @@ class Worker:
         self._rng = rng
         self._metrics = metrics
         self._bugs = 0
+        self._topics: dict[str, _TopicMetrics] = {}
 
     async def one(self, source: Input[Any], raw: Raw, *, condemned: bool = False) -> None:
         """Handles a record and returns once everything it led to is acknowledged."""
@@ -81,7 +90,16 @@ class Worker:
         )
 
     def _observe_queue(self, raw: Raw, context: Context) -> None:
-        self._metrics.queue.labels(self.service, raw.topic).observe(max(0, context.started_ms - raw.timestamp_ms) / 1000)
+        self._of(raw.topic).queue.observe(max(0, context.started_ms - raw.timestamp_ms) / 1000)
+
+    def _of(self, topic: str) -> _TopicMetrics:
+        """The metrics of one topic; looked up once, for `labels` costs more than counting."""
+        if (found := self._topics.get(topic)) is None:
+            labels = (self.service, topic)
+            found = self._topics[topic] = _TopicMetrics(
+                self._metrics.queue.labels(*labels), self._metrics.handler.labels(*labels), self._metrics.records.labels(*labels, "done")
+            )
+        return found
 
     def _open(self, source: Input[Any], raw: Raw, context: Context, *, condemned: bool = False) -> tuple[Any, Sequence[Output] | None]:
         """The decoded record; and its outputs if it needs no handler any more: unreadable, set aside, too late."""
@@ -125,7 +143,7 @@ class Worker:
             bug = TerminalError("internal_error", repr(error)[:500])
             return [self._dead_letter(raw, error, record), *source.ending(record, context, bug)]
         self._bugs = 0
-        self._metrics.records.labels(self.service, raw.topic, "done").inc()
+        self._of(raw.topic).done.inc()
         return outputs
 
     @staticmethod
@@ -146,7 +164,7 @@ class Worker:
         if len(outputs) != len(ready):
             raise TooManyBugsError(f"{source.topic.name}: {len(outputs)} outputs for {len(ready)} records")
         self._bugs = 0
-        self._metrics.records.labels(self.service, source.topic.name, "done").inc(len(ready))
+        self._of(source.topic.name).done.inc(len(ready))
         return outputs
 
     def _count_bug(self, error: Exception) -> None:
@@ -184,10 +202,10 @@ class Worker:
             known = error if isinstance(error, TerminalError) else TerminalError("internal_error", repr(error)[:500])
             endings = source.ending(record, context, known) if record is not _NO_RECORD else ()
             await self.send([self._dead_letter(raw, error, record), *endings])
-        topic = source.topic.name
+        handler = self._of(source.topic.name).handler
         now = self._clock.now_ms()
         for _, _, context, _ in ended:
-            self._metrics.handler.labels(self.service, topic).observe(max(0, now - context.started_ms) / 1000)
+            handler.observe(max(0, now - context.started_ms) / 1000)
 
     async def send(self, outputs: Sequence[Output]) -> None:
         """Sends until acknowledged. An unknown outcome is sent again: the same ids make the repeat harmless."""

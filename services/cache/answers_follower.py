@@ -12,7 +12,6 @@ from daytwo.flow import Change
 from daytwo.records import AnswerLearned
 from daytwo.topic import Topic
 from daytwo.topics import ANSWER_LEARNED
-
 from services.cache.index import AnswerIndex
 from services.cache.ports import Answers
 from services.cache.waiting import Waiting

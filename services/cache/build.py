@@ -5,7 +5,6 @@ from __future__ import annotations
 from daytwo.flow import Service, Table
 from daytwo.topics import TENANT_CONFIGURED
 from daytwo.world import World
-
 from services.cache.redis_answers import RedisAnswers
 from services.cache.service import service
 from services.cache.settings import Settings

@@ -17,7 +17,6 @@ from daytwo.records import (
     StepTime,
 )
 from daytwo.results import finished
-
 from services.cache.index import Neighbour
 
 ROUNDING: Final = 1e-6

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from daytwo.records import AnswerLearned, Vector
-
 from services.cache.vectors import VectorSpace, unit
 
 EVICTED_PER_CALL: Final = 8

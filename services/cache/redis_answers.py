@@ -14,18 +14,18 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from daytwo.batching import Batcher
-from daytwo.clock import Clock
-from daytwo.codec import decode, encode
-from daytwo.errors import RetryableError, UnreadableError
-from daytwo.records import AnswerLearned
-from daytwo.topics import ANSWER_LEARNED
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from daytwo.batching import Batcher
+from daytwo.clock import Clock
+from daytwo.codec import decode, encode
+from daytwo.errors import RetryableError, UnreadableError
+from daytwo.records import AnswerLearned
+from daytwo.topics import ANSWER_LEARNED
 from services.cache.learning import answer_id
 from services.cache.ports import Flight, Recalled, Watched
 

@@ -14,7 +14,6 @@ from daytwo.question import is_single_turn, scope_key
 from daytwo.records import AnswerLearned, CachePolicy, RequestEmbedded, RequestFinished, TenantConfigured
 from daytwo.results import ended_by
 from daytwo.topics import ANSWER_LEARNED, REQUEST_EMBEDDED, REQUEST_FINISHED
-
 from services.cache import decision, learning
 from services.cache.answers_follower import AnswersFollower
 from services.cache.index import AnswerIndex, Neighbour

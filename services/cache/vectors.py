@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from daytwo.records import Vector
 from numpy.typing import NDArray
 from usearch.index import Index
+
+from daytwo.records import Vector
 
 Row = NDArray[np.float32]
 

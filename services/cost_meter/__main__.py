@@ -1,5 +1,4 @@
 from daytwo.run import main
-
 from services.cost_meter.build import build
 
 main(build)

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from daytwo.charging import bound_nano
 from daytwo.records import Admission, DeploymentConfigured, RequestSubmitted, TenantConfigured
 from daytwo.routes import candidates
-
 from services.cost_meter.bound import input_tokens_bound
 from services.cost_meter.budget import LARGEST_NANO, check_caps, dollars
 from services.cost_meter.decisions import Refusal

@@ -5,7 +5,6 @@ from __future__ import annotations
 from daytwo.flow import Service
 from daytwo.kafka import KafkaBroker
 from daytwo.world import World
-
 from services.cost_meter.kafka_log import KafkaLog
 from services.cost_meter.redis_ledger import RedisLedger
 from services.cost_meter.service import service

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import orjson
+
 from daytwo.errors import TerminalError
 from daytwo.records import Admission
-
 from services.cost_meter.budget import Window, dollars
 
 

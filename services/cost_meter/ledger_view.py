@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from daytwo.records import TenantConfigured
-
 from services.cost_meter.budget import limits
 from services.cost_meter.ports import Account, Counter
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from daytwo.records import Admission
-
 from services.cost_meter.budget import Window
 from services.cost_meter.decisions import Decision, Refusal
 

@@ -14,12 +14,13 @@ from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-from daytwo.flow import Change, Table
-from daytwo.records import DeploymentConfigured, PriceConfigured, Quote
-from daytwo.topics import PRICE_CONFIGURED
 from genai_prices.data import providers
 from genai_prices.data_snapshot import DataSnapshot
 from genai_prices.types import TieredPrices, TimeOfDateConstraint
+
+from daytwo.flow import Change, Table
+from daytwo.records import DeploymentConfigured, PriceConfigured, Quote
+from daytwo.topics import PRICE_CONFIGURED
 
 DAY_MS: Final = 86_400_000
 NANO: Final = 1_000_000_000

@@ -14,13 +14,13 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from daytwo.batching import Batcher
-from daytwo.errors import RetryableError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from daytwo.batching import Batcher
+from daytwo.errors import RetryableError
 from services.cost_meter.budget import Window
 from services.cost_meter.decisions import decode, encode_over, encode_proposal
 from services.cost_meter.ports import Account, Answer, Closed, Counter, Decided, Reservation, Reused, Settlement

@@ -12,7 +12,6 @@ from daytwo.flow import Context, Input, Output, Service, Table
 from daytwo.records import Admission, RequestAccepted, RequestAdmitted, RequestFinished
 from daytwo.results import ended_by, finished, outcome_of
 from daytwo.topics import DEPLOYMENT_CONFIGURED, REQUEST_ACCEPTED, REQUEST_FINISHED, TENANT_CONFIGURED
-
 from services.cost_meter.admission import propose
 from services.cost_meter.bound import input_tokens_bound
 from services.cost_meter.budget import LARGEST_NANO, windows

@@ -5,7 +5,6 @@ from __future__ import annotations
 from daytwo.flow import Service, Table
 from daytwo.topics import TENANT_CONFIGURED
 from daytwo.world import World
-
 from services.embedder.models import Models
 from services.embedder.ports import Model
 from services.embedder.service import service

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from daytwo.errors import TerminalError
 from daytwo.records import Vector
-
 from services.embedder.ports import Loader, Model
 from services.embedder.windows import Vectors, embed_texts
 

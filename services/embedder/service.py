@@ -19,7 +19,6 @@ from daytwo.records import (
 )
 from daytwo.results import document_ended, ended_by, outcome_of
 from daytwo.topics import CHUNK_ACCEPTED, REQUEST_ADMITTED
-
 from services.embedder.need import grounded, needs_vector
 
 VectorsOf = Callable[[str, Sequence[str]], Awaitable[Sequence[Vector | TerminalError]]]

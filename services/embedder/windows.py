@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from daytwo.errors import TerminalError
 
+from daytwo.errors import TerminalError
 from services.embedder.ports import Matrix, Model, Tokens
 
 Vectors = Sequence[bytes | TerminalError]

@@ -1,5 +1,4 @@
 from daytwo.run import main
-
 from services.inference_router.build import build
 
 main(build)

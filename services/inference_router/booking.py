@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from daytwo.charging import bound_nano, charge
 from daytwo.records import AttemptFinished, AttemptOutcome, AttemptStarted, Message, Quote, RequestGrounded, Usage
-
 from services.inference_router.chat_answer import MalformedAnswerError, read_answer
 from services.inference_router.ports import Reply, Silence
 from services.inference_router.retry import retry_after_ms

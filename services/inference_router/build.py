@@ -5,7 +5,6 @@ from __future__ import annotations
 from daytwo.flow import Service
 from daytwo.kafka import KafkaBroker
 from daytwo.world import World
-
 from services.inference_router.kafka_journal import KafkaJournal
 from services.inference_router.openai_provider import OpenAIProvider
 from services.inference_router.service import service

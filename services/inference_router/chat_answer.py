@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+
 from daytwo.records import Message, ToolCall, Usage
 from daytwo.topics import ATTEMPT_FINISHED
 

@@ -11,7 +11,6 @@ from daytwo.flow import Change, Table
 from daytwo.records import DeploymentConfigured
 from daytwo.routes import candidates
 from daytwo.topics import DEPLOYMENT_CONFIGURED
-
 from services.inference_router.breaker import Breaker, BreakerPolicy
 from services.inference_router.lanes import Lanes
 

@@ -10,7 +10,6 @@ from daytwo.flow import Context
 from daytwo.records import AttemptFinished, AttemptSummary, RequestFinished, RequestGrounded, Usage
 from daytwo.results import ended_by, outcome_of
 from daytwo.results import finished as request_finished
-
 from services.inference_router import booking
 from services.inference_router.journal import Attempts
 from services.inference_router.prompt import citations

@@ -14,7 +14,6 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from daytwo.records import AttemptFinished, AttemptStarted, Message
-
 from services.inference_router.ports import Attempt
 
 NAMESPACE: Final = UUID("6f0f2b0c-6a0e-5e0b-9d5b-1f6c7d2a4b11")

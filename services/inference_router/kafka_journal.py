@@ -11,7 +11,6 @@ from daytwo.clock import Clock
 from daytwo.codec import decode
 from daytwo.errors import RetryableError, UnreadableError
 from daytwo.topics import ATTEMPT_FINISHED, ATTEMPT_STARTED
-
 from services.inference_router.ports import Attempt
 
 STILL_S: Final = 10.0

@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Final
 
 import aiohttp
-from daytwo.records import DeploymentConfigured
 from yarl import URL
 
+from daytwo.records import DeploymentConfigured
 from services.inference_router.ports import Reply, Silence
 
 ATTEMPT_HEADER: Final = "x-daytwo-attempt"

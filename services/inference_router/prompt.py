@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
+
 from daytwo.charging import PASSAGE_BYTES_BOUND, PASSAGE_OVERHEAD_BYTES
 from daytwo.records import Citation, DeploymentConfigured, Message, Passage, RequestGrounded, Tool
 

@@ -9,7 +9,6 @@ from random import Random
 from typing import Final, Literal
 
 from daytwo.records import AttemptFinished
-
 from services.inference_router.breaker import Health
 
 Verdict = Literal["answered", "refused", "elsewhere", "again"]

@@ -10,7 +10,6 @@ from daytwo.clock import Clock
 from daytwo.errors import DaytwoError
 from daytwo.flow import Context, Output
 from daytwo.records import AttemptFinished, AttemptStarted, DeploymentConfigured, Quote, RequestFinished, RequestGrounded
-
 from services.inference_router import booking, endings
 from services.inference_router.chat_answer import refusal
 from services.inference_router.deployments import Deployments, Door

@@ -9,7 +9,6 @@ from daytwo.batching import Batcher
 from daytwo.clock import Clock
 from daytwo.flow import Input, Service
 from daytwo.topics import REQUEST_GROUNDED
-
 from services.inference_router.deployments import Deployments
 from services.inference_router.journal import Journal
 from services.inference_router.ports import JournalReader, Provider

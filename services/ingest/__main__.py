@@ -1,5 +1,4 @@
 from daytwo.run import main
-
 from services.ingest.build import build
 
 main(build)

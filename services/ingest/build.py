@@ -6,7 +6,6 @@ from functools import partial
 
 from daytwo.flow import Service
 from daytwo.world import World
-
 from services.ingest.service import service
 from services.ingest.settings import Settings
 from services.ingest.splitting_process import SplittingProcesses, make_chunker

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from uuid import NAMESPACE_DNS, uuid5
 
 import orjson
+
 from daytwo.records import ChunkAccepted, DocumentSubmitted
 
 # Part of every version. Raise it when `chunking.py` cuts differently, so that documents sent again replace what is indexed.

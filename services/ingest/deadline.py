@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from daytwo.records import TenantConfigured
-
 from services.ingest.refusal import Refusal
 
 

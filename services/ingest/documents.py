@@ -6,7 +6,6 @@ from daytwo.errors import DaytwoError
 from daytwo.flow import Context
 from daytwo.records import DocumentFinished, DocumentSubmitted
 from daytwo.results import document_ended, outcome_of
-
 from services.ingest.door import Tenants, sender_of
 from services.ingest.refusal import Refusal, legible_document
 from services.ingest.settings import Settings

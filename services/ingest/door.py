@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from daytwo.flow import Context
 from daytwo.records import TenantConfigured
-
 from services.ingest.refusal import Refusal, legible
 from services.ingest.signature import signature_refusal
 

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 import orjson
+
 from daytwo.records import Grounding, Message, RequestSubmitted, Tool, ToolCall
 
 # A client that tries again may set a new deadline and runs in another trace; the request is the same.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from daytwo.records import DocumentSubmitted
-
 from services.ingest.chunks import Piece
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Final, NamedTuple, TypeVar
 
 from daytwo.records import DocumentSubmitted, RequestSubmitted
-
 from services.ingest.labels import LONGEST_SOURCE, metadata_problem, traceparent_problem
 
 _ILLEGIBLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -8,7 +8,6 @@ from daytwo.errors import DaytwoError
 from daytwo.flow import Context
 from daytwo.records import RequestAccepted, RequestFinished, RequestSubmitted, TenantConfigured
 from daytwo.results import ended_by, finished, outcome_of
-
 from services.ingest.deadline import deadline_of, deadline_refusal
 from services.ingest.door import Tenants, sender_of
 from services.ingest.fingerprint import fingerprint_of

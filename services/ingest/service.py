@@ -10,7 +10,6 @@ from daytwo.errors import DaytwoError
 from daytwo.flow import Context, Input, Output, Service, Table
 from daytwo.records import DocumentSubmitted, RequestSubmitted
 from daytwo.topics import DOCUMENT_SUBMITTED, REQUEST_SUBMITTED, TENANT_CONFIGURED
-
 from services.ingest.chunks import UnsplittableError, chunks_of, removal_of
 from services.ingest.documents import document_refusal, end_document, refuse_document
 from services.ingest.ports import Splitter

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from daytwo.topics import DOCUMENT_SUBMITTED, REQUEST_ACCEPTED
-
 from services.ingest.chunks import ChunkRules
 
 _RULES: Final = ChunkRules()

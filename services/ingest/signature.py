@@ -8,7 +8,6 @@ from typing import Final
 
 from daytwo.records import SigningKey
 from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
-
 from services.ingest.refusal import Refusal
 
 _NO_KEY: Final = SigningKey(id="", secret="")

@@ -22,7 +22,6 @@ from typing import Any, Final
 
 from daytwo.errors import RetryableError
 from daytwo.records import DocumentSubmitted
-
 from services.ingest.chunks import ChunkRules, Piece, UnsplittableError
 
 _START_SECONDS: Final = 120.0

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
-from daytwo.records import DocumentSubmitted, Grounding, Message, RequestSubmitted, Tool, ToolCall
 
+from daytwo.records import DocumentSubmitted, Grounding, Message, RequestSubmitted, Tool, ToolCall
 from services.ingest.labels import (
     LONGEST_CATEGORY,
     LONGEST_SOURCE,

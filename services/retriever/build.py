@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from daytwo.flow import Service
 from daytwo.world import World
-
 from services.retriever.milvus_index import MilvusIndex
 from services.retriever.service import service
 from services.retriever.settings import Settings

@@ -13,14 +13,14 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Final, TypeVar, cast
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 import numpy as np
-from daytwo.clock import Clock
-from daytwo.errors import RetryableError
-from daytwo.records import ChunkEmbedded, Passage
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from daytwo.clock import Clock
+from daytwo.errors import RetryableError
+from daytwo.records import ChunkEmbedded, Passage
 from services.retriever import filters
 from services.retriever.ports import FIELD_BYTES, Hit, Scope, SourceKey, Space, Stored
 from services.retriever.settings import Settings

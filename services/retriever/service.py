@@ -23,7 +23,6 @@ from daytwo.records import (
 )
 from daytwo.results import document_ended, ended_by, outcome_of
 from daytwo.topics import CHUNK_EMBEDDED, REQUEST_MISSED
-
 from services.retriever.ports import FIELD_BYTES, Hit, Index, Scope, Space
 from services.retriever.stages import Stage, ends_source, oversized, stages, superseded
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from daytwo.records import ChunkAccepted, ChunkEmbedded
-
 from services.retriever.ports import FIELD_BYTES, SourceKey, Stored
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner, Result
+
 from daytwo.broker import outgoing
 from daytwo.cli import main
 from daytwo.cli.site import Site
 from daytwo.clock import SystemClock
 from daytwo.memory import MemoryBroker
-
 from tests.audit.builders import Log, accepted, account, ledger
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from daytwo.audit import View, Violation, invariants
-from daytwo.records import AnswerLearned, CacheMatch, Message, Usage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.audit import View, Violation, invariants
+from daytwo.records import AnswerLearned, CacheMatch, Message, Usage
 from tests.audit.builders import (
     FINGERPRINT,
     MINUTE_MS,

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from daytwo.audit import differences
 
+from daytwo.audit import differences
 from tests.audit.builders import Log, accepted, account, admitted, finished, ledger
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from daytwo.audit import Report, audit
 from daytwo.broker import Broker, Outgoing, outgoing
 from daytwo.clock import SystemClock
@@ -12,7 +13,6 @@ from daytwo.errors import RetryableError
 from daytwo.memory import MemoryBroker
 from daytwo.records import AnswerLearned
 from daytwo.topics import REQUEST_FINISHED, TOPIC_NAMED
-
 from tests.audit.builders import Log, accepted, account, admitted, finished, ledger
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from daytwo.broker import outgoing
 from daytwo.flow import Change, Context, Output, Table, Tombstone
 from daytwo.question import question_key
@@ -28,7 +29,6 @@ from daytwo.records import (
 )
 from daytwo.results import finished
 from daytwo.topics import TENANT_CONFIGURED
-
 from services.cache import learning
 from services.cache.ports import Answers
 from services.cache.service import service

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from daytwo.clock import Clock
 from daytwo.errors import RetryableError
 from daytwo.records import AnswerLearned
-
 from services.cache.learning import answer_id
 from services.cache.ports import Flight, Recalled, Watched
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from daytwo.clock import Clock, SystemClock
 from daytwo.records import AnswerLearned
-
 from services.cache.learning import draft_of
 from services.cache.ports import Answers, Flight
 from services.cache.redis_answers import RedisAnswers

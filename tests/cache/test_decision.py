@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from daytwo.records import CachePolicy, Message, StepTime, ToolCall
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.records import CachePolicy, Message, StepTime, ToolCall
 from services.cache.decision import Use, answered, match_of, missed, nearest, refused, servable, use_of
 from services.cache.index import Entry, Neighbour
 from services.cache.learning import another_may_lead, answer_id, draft_of, learned, may_be_learned

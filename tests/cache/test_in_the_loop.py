@@ -7,13 +7,13 @@ import random
 from dataclasses import replace
 
 import pytest
+
 from daytwo.broker import Broker, outgoing
 from daytwo.clock import SystemClock
 from daytwo.flow import Service, Table
 from daytwo.records import TenantConfigured
 from daytwo.topics import TENANT_CONFIGURED
 from daytwo.world import World
-
 from services.cache.build import build
 from services.cache.ports import Answers
 from services.cache.service import service

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from daytwo.records import AnswerLearned, Vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daytwo.records import AnswerLearned, Vector
 from services.cache.index import AnswerIndex, Neighbour
 from services.cache.vectors import FEW, VectorSpace, unit
 from tests.cache.builders import START_MS, answer, vector

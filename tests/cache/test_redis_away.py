@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
-
 from services.cache.redis_answers import RedisAnswers
 from tests.cache.builders import answer
 

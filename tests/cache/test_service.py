@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
+
 from daytwo.errors import TerminalError
 from daytwo.flow import Change, Tombstone
 from daytwo.records import AnswerLearned, CachePolicy, Message, RequestFinished, RequestMissed, Tool
 from daytwo.topics import ANSWER_LEARNED
-
 from tests.cache.builders import POLICY, START_MS, ManualClock, Replica, again, answer, embedded, failure, result, settle, vector
 from tests.cache.fake_answers import FakeAnswers
 
@@ -319,7 +319,7 @@ async def test_nobody_waits_into_the_time_it_needs_for_itself(replica: Replica, 
 async def test_refresh_and_off_do_not_wait_and_off_is_not_waited_for(replica: Replica) -> None:
     off = await replica.ask(embedded(cache="off"))
     leader = await replica.ask(embedded(request_id="r2"))
-    refresh = await replica.ask(embedded(request_id="r3", cache="refresh"))
+    refresh = await now(asyncio.create_task(replica.ask(embedded(request_id="r3", cache="refresh"))))
 
     assert [kind(each) for each in (off, leader, refresh)] == ["RequestMissed"] * 3
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+
 from daytwo.broker import Partition
 from daytwo.cli import main
 from daytwo.cli.site import Site
 from daytwo.clock import SystemClock
 from daytwo.memory import MemoryBroker
 from daytwo.topics import TOPICS
-
 from tests.client.services import AnsweringBroker
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from daytwo.broker import Outgoing, Partition, outgoing
 from daytwo.cli import COMMANDS, main
 from daytwo.clock import SystemClock
@@ -18,7 +19,6 @@ from daytwo.memory import MemoryBroker
 from daytwo.records import DeadLetter, DocumentSubmitted, Message, RequestFinished, RequestSubmitted, TenantConfigured, Usage
 from daytwo.results import document_ended, finished
 from daytwo.topics import REQUEST_SUBMITTED, TENANT_CONFIGURED, TOPICS
-
 from tests.cli.conftest import Daytwo
 from tests.client.services import AnsweringBroker, answered, sent
 

@@ -66,7 +66,8 @@ async def services(
                 else:
                     results = [document(decode(DOCUMENT_SUBMITTED, value))]
                 answers += [sent(result, header=header) for result in results]
-            await sender.send(answers)
+            if answers:
+                await sender.send(answers)
 
     task = asyncio.create_task(serve())
     try:

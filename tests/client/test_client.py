@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
 from daytwo import client as client_module
 from daytwo.broker import Outgoing, Raw, Reader, Sender
 from daytwo.client import (
@@ -29,6 +30,7 @@ from daytwo.client import (
     UnreadableResultError,
     WaitTimeoutError,
 )
+from daytwo.client.waiting import Mailbox
 from daytwo.clock import SystemClock
 from daytwo.codec import decode
 from daytwo.errors import RetryableError
@@ -36,7 +38,6 @@ from daytwo.memory import MemoryBroker, MemoryReader
 from daytwo.records import Outcome, RequestFinished, RequestSubmitted
 from daytwo.results import document_ended, finished
 from daytwo.topics import DOCUMENT_SUBMITTED, REQUEST_FINISHED, REQUEST_SUBMITTED
-
 from tests.client.services import AnsweringBroker, answered, sent, services
 
 
@@ -293,6 +294,41 @@ class MemoryBrokerOf(MemoryBroker):
     def __init__(self, broker: MemoryBroker) -> None:
         super().__init__(broker.clock)
         self.logs = broker.logs
+
+
+class Crashing(MemoryBroker):
+    """Its readers have a bug."""
+
+    def reader(self) -> Reader:
+        return CrashingReader(self)
+
+
+class CrashingReader(MemoryReader):
+    async def read(self, timeout_s: float) -> Sequence[Raw]:
+        await super().read(timeout_s)
+        raise ZeroDivisionError
+
+
+async def test_a_bug_in_reading_ends_every_wait_instead_of_hanging() -> None:
+    broker = Crashing(SystemClock())
+    async with client_of(broker) as daytwo:
+        with pytest.raises(NotConnectedError, match="a bug of daytwo"):
+            await daytwo.ask("?")
+        with pytest.raises(NotConnectedError):
+            await daytwo.ask("again")
+
+
+async def test_results_nobody_collects_are_dropped_at_the_limit_and_open_ones_are_not() -> None:
+    mailbox: Mailbox[str] = Mailbox(SystemClock(), most_kept=3)
+    for name in ("a", "b", "c"):
+        mailbox.expect(name, 60, taken=False)
+    mailbox.deliver("a", "result of a")
+    mailbox.deliver("b", "result of b")
+    mailbox.expect("d", 60, taken=False)
+    mailbox.deliver("c", "result of c")
+    mailbox.deliver("d", "result of d")
+    assert [result async for result in mailbox.collect_all()] == ["result of c", "result of d"]
+    assert not mailbox
 
 
 async def test_the_message_of_a_time_out_says_that_the_connection_is_gone() -> None:

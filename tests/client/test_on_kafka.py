@@ -9,9 +9,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from daytwo.client import Client
 from daytwo.kafka import KafkaBroker
-
 from tests.client.services import services
 
 pytestmark = pytest.mark.stack

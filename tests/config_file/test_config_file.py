@@ -8,12 +8,13 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from daytwo.config_file import Config, ConfigError, load, parse
 from daytwo.config_file.reference import reference
 from daytwo.config_file.units import dollars, duration_text, milliseconds, moment, money_text, nano, tokens
 from daytwo.records import DeploymentConfigured, PriceConfigured, TenantConfigured
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
 

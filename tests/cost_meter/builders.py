@@ -20,7 +20,6 @@ from daytwo.records import (
 )
 from daytwo.results import finished
 from daytwo.topic import Record, Topic
-
 from services.cost_meter.budget import windows
 from services.cost_meter.ports import Reservation, Settlement
 

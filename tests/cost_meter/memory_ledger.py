@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from daytwo.errors import RetryableError
-
 from services.cost_meter.budget import Window
 from services.cost_meter.decisions import Decision, OverCap
 from services.cost_meter.ports import Account, Answer, Closed, Counter, Decided, Reservation, Reused, Settlement

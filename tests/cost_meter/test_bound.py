@@ -7,12 +7,12 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from daytwo.charging import PASSAGE_BYTES_BOUND, PASSAGE_OVERHEAD_BYTES
-from daytwo.records import Grounding, Message, Tool, ToolCall
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from daytwo.charging import PASSAGE_BYTES_BOUND, PASSAGE_OVERHEAD_BYTES
+from daytwo.records import Grounding, Message, Tool, ToolCall
 from services.cost_meter.bound import input_tokens_bound, text_bytes
 from tests.cost_meter.builders import request
 

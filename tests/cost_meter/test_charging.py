@@ -3,11 +3,11 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from daytwo.charging import MTOK, bound_nano, charge
-from daytwo.records import Quote, Usage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.charging import MTOK, bound_nano, charge
+from daytwo.records import Quote, Usage
 from tests.cost_meter.builders import quote
 
 prices = st.integers(0, 10**12)

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 import pytest
+
 from daytwo.broker import Broker, Partition, Raw, outgoing
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
-
 from services.cost_meter.kafka_log import KafkaLog
 from tests.cost_meter.builders import FixedClock, ended
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import pytest
-from daytwo.records import Cap
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from daytwo.records import Cap
 from services.cost_meter.decisions import OverCap
 from services.cost_meter.ports import Account, Decided, Ledger
 from services.cost_meter.redis_ledger import RedisLedger

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+
 from daytwo.broker import outgoing
 from daytwo.clock import SystemClock
 from daytwo.codec import decode
 from daytwo.memory import MemoryBroker
 from daytwo.records import Admission
 from daytwo.topics import TOPIC_NAMED
-
 from services.cost_meter.kafka_log import KafkaLog
 from services.cost_meter.service import service
 from services.cost_meter.settings import Settings

@@ -6,14 +6,14 @@ from typing import Any
 
 import genai_prices.data_snapshot
 import pytest
-from daytwo.charging import charge
-from daytwo.flow import Change
-from daytwo.records import PriceConfigured, Usage
-from daytwo.topics import PRICE_CONFIGURED
 from genai_prices import calc_price
 from genai_prices.data import providers
 from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Tier, TieredPrices, TimeOfDateConstraint
 
+from daytwo.charging import charge
+from daytwo.flow import Change
+from daytwo.records import PriceConfigured, Usage
+from daytwo.topics import PRICE_CONFIGURED
 from services.cost_meter.pricing import DAY_MS, PriceBook, known_price
 from services.cost_meter.pricing import _dearest_of_the_day as dearest_of_the_day
 from tests.cost_meter.builders import NOON, deployment, follow, price

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from daytwo.errors import RetryableError
 from redis.asyncio import Redis
 
+from daytwo.errors import RetryableError
 from services.cost_meter.decisions import OverCap
 from services.cost_meter.ports import Decided
 from services.cost_meter.redis_ledger import RedisLedger

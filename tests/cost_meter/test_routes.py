@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from daytwo.routes import candidates
 
+from daytwo.routes import candidates
 from tests.cost_meter.builders import deployment
 
 

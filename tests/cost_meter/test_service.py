@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+
 from daytwo.codec import encode
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.flow import Output
 from daytwo.records import Admission, RequestAdmitted, RequestFinished, TenantConfigured
 from daytwo.topics import DEPLOYMENT_CONFIGURED, PRICE_CONFIGURED, REQUEST_FINISHED, TENANT_CONFIGURED
-
 from services.cost_meter.admission import propose
 from services.cost_meter.bound import input_tokens_bound
 from services.cost_meter.budget import LARGEST_NANO

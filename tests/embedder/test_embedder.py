@@ -3,6 +3,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.flow import BatchHandler, Change, Input, Output, Table
 from daytwo.question import question_key
@@ -21,7 +22,6 @@ from daytwo.records import (
 )
 from daytwo.topics import CHUNK_ACCEPTED, REQUEST_ADMITTED, TENANT_CONFIGURED
 from daytwo.world import World
-
 from services.embedder.build import build
 from services.embedder.models import Models
 from services.embedder.need import needs_vector

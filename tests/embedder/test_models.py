@@ -3,9 +3,9 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+
 from daytwo.errors import TerminalError
 from daytwo.records import Vector
-
 from services.embedder.models import Models
 from services.embedder.ports import Matrix, Tokens
 from tests.embedder.toy_model import ToyModel

@@ -2,11 +2,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from daytwo.question import is_single_turn, normalised, question_key, question_text, scope_key
-from daytwo.records import Grounding, Message, Tool, ToolCall
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.question import is_single_turn, normalised, question_key, question_text, scope_key
+from daytwo.records import Grounding, Message, Tool, ToolCall
 from tests.embedder.builders import request, user
 
 SYSTEM = Message(role="system", content="Be brief.")

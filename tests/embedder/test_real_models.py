@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from daytwo.errors import RetryableError
 
+from daytwo.errors import RetryableError
 from services.embedder.minilm_model import MiniLm
 from services.embedder.ports import Model
 from services.embedder.weights import packaged, version

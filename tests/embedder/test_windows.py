@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from daytwo.errors import TerminalError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.errors import TerminalError
 from services.embedder.windows import cut, embed_texts
 from tests.embedder.toy_model import ToyModel
 

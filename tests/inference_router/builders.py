@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import orjson
+
 from daytwo.flow import Change, Context
 from daytwo.records import (
     Admission,
@@ -24,7 +25,6 @@ from daytwo.records import (
     Usage,
 )
 from daytwo.topic import Record
-
 from services.inference_router.breaker import BreakerPolicy
 from services.inference_router.deployments import Deployments
 from services.inference_router.journal import Journal, attempt_id

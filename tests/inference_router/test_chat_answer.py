@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
-from daytwo.records import ToolCall, Usage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.records import ToolCall, Usage
 from services.inference_router.chat_answer import MOST_ANSWER_BYTES, MalformedAnswerError, read_answer, refusal
 from tests.inference_router.builders import body
 

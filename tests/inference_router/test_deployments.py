@@ -7,7 +7,6 @@ from typing import Any
 
 from daytwo.flow import Change
 from daytwo.records import DeploymentConfigured
-
 from services.inference_router.breaker import BreakerPolicy
 from services.inference_router.deployments import Deployments
 from tests.inference_router.builders import FastClock, StillClock, deployment

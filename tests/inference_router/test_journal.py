@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from daytwo.records import Message
-
 from services.inference_router.journal import Journal, attempt_id
 from tests.inference_router.builders import ended, started
 

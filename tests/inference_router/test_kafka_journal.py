@@ -7,13 +7,13 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+
 from daytwo.broker import Broker, Outgoing, Partition, Raw, outgoing
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
 from daytwo.memory import MemoryBroker
 from daytwo.records import AttemptFinished, AttemptStarted
 from daytwo.topics import ATTEMPT_STARTED
-
 from services.inference_router.kafka_journal import KafkaJournal
 from tests.inference_router.builders import NOON, FastClock, ended, grounded, started
 

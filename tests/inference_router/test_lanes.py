@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from daytwo.records import Lane
 
+from daytwo.records import Lane
 from services.inference_router.lanes import Lanes
 from tests.inference_router.builders import FastClock, StillClock
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import orjson
-from daytwo.charging import PASSAGE_BYTES_BOUND, PASSAGE_OVERHEAD_BYTES, PROMPT_OVERHEAD_TOKENS
-from daytwo.records import Message, Passage, RequestGrounded, Tool, ToolCall
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.charging import PASSAGE_BYTES_BOUND, PASSAGE_OVERHEAD_BYTES, PROMPT_OVERHEAD_TOKENS
+from daytwo.records import Message, Passage, RequestGrounded, Tool, ToolCall
 from services.inference_router.prompt import INSTRUCTION, chat_body, citations
 from tests.inference_router.builders import deployment, grounded
 
@@ -83,3 +84,9 @@ def test_passages_never_exceed_the_bytes_that_were_reserved(texts: list[tuple[st
 
 def test_the_instruction_fits_into_what_is_reserved_for_it() -> None:
     assert len(INSTRUCTION.encode()) <= PROMPT_OVERHEAD_TOKENS - 64
+
+
+def test_a_long_passage_is_cut_to_its_share_in_the_form_a_tokenizer_may_bring_it_to() -> None:
+    for text in ("x" * 9000, "\u0344" * 2048):  # in NFC the latter has twice its bytes
+        content = asked(grounded(passages=[passage(text)], top_k=1))["messages"][0]["content"].removeprefix(INSTRUCTION)
+        assert len(unicodedata.normalize("NFC", content).encode()) <= PASSAGE_BYTES_BOUND + PASSAGE_OVERHEAD_BYTES

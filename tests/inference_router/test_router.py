@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.records import AttemptFinished, AttemptStarted, RequestFinished
-
 from services.inference_router.ports import Reply, Silence
 from tests.inference_router.builders import (
     ANSWER,
@@ -17,6 +17,7 @@ from tests.inference_router.builders import (
     REFUSED_CONNECTION,
     TIMED_OUT,
     Bench,
+    StillClock,
     body,
     deployment,
     ended,
@@ -248,11 +249,31 @@ async def test_only_deployments_with_a_quote_are_called() -> None:
     assert (nothing.reason, nothing.retry_after_ms) == ("providers_unavailable", None)
 
 
-async def test_a_deployment_switched_off_on_the_way_is_not_called_any_more() -> None:
+async def test_a_deployment_switched_off_during_a_back_off_is_not_called_any_more() -> None:
     bench = Bench(status(500), ANSWER, rows=ONE)
-    await bench.configure(replace(ONE[0], active=False))
+    write = bench.log.write_ahead
+
+    async def write_and_switch_off(record: AttemptStarted | AttemptFinished) -> None:
+        await write(record)
+        await bench.configure(replace(ONE[0], active=False))
+
+    bench.log.write_ahead = write_and_switch_off  # type: ignore[method-assign, assignment]
     assert (await bench.handle()).reason == "providers_unavailable"
-    assert bench.calls.made == []
+    assert bench.calls.made == ["a"]
+
+
+async def test_a_door_that_shuts_while_a_request_waits_for_room_keeps_it_out() -> None:
+    bench = Bench(rows=ONE)
+    bench.clock = bench.deployments._clock = StillClock()
+    door = bench.deployments.door(ONE[0])
+    door.lanes.limit = 0
+    task = asyncio.create_task(bench.handle(grounded(deadline_ms=NOON + 2000)))
+    await asyncio.sleep(0.01)
+    door.breaker.cool_down(60)
+    door.lanes.limit = 1
+    door.lanes.let_in()
+    assert (await asyncio.wait_for(task, 2)).reason == "providers_unavailable"
+    assert (bench.calls.made, door.lanes.inside) == ([], 0)
 
 
 async def test_a_full_deployment_is_passed_over_for_one_with_room() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from daytwo.broker import outgoing
 from daytwo.clock import SystemClock
 from daytwo.codec import decode
@@ -22,7 +23,6 @@ from daytwo.records import DeploymentConfigured
 from daytwo.topic import Record
 from daytwo.topics import TOPIC_NAMED
 from daytwo.world import World
-
 from services.inference_router.kafka_journal import KafkaJournal
 from services.inference_router.openai_provider import OpenAIProvider
 from services.inference_router.service import service
@@ -132,6 +132,18 @@ async def test_records_that_come_again_are_answered_from_the_journal_and_not_bil
     assert road.bill.totals.calls == 50
     answers = {result.request_id: (result.message, result.cost_nano, result.attempts) for result in first}
     assert all((result.message, result.cost_nano, result.attempts) == answers[result.request_id] for result in both)
+
+
+async def test_what_was_bought_is_given_even_when_its_record_comes_again_after_the_deadline(road: Road) -> None:
+    await road.send(grounded(deadline_ms=SystemClock().now_ms() + 1500))
+    async with road.running():
+        await road.finished(1)
+    await asyncio.sleep(1.0)
+    road.broker.offsets.clear()
+    async with road.running():
+        results = await road.finished(2)
+    assert [result.outcome for result in results] == ["answered", "answered"]
+    assert road.bill.totals.calls == 1
 
 
 async def test_a_deployment_configured_while_running_is_used(road: Road) -> None:

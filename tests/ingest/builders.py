@@ -12,7 +12,6 @@ from daytwo.records import DocumentSubmitted, Message, RequestSubmitted, Signing
 from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
 from daytwo.topic import Record
 from daytwo.topics import DOCUMENT_SUBMITTED, REQUEST_SUBMITTED
-
 from services.ingest.chunks import Piece, UnsplittableError
 from services.ingest.service import service
 from services.ingest.settings import Settings

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from daytwo.codec import encode
 from daytwo.errors import RetryableError, TerminalError, UnreadableError
 from daytwo.records import ChunkAccepted, DocumentFinished, DocumentSubmitted
 from daytwo.topics import CHUNK_ACCEPTED, DOCUMENT_FINISHED, DOCUMENT_SUBMITTED
-
 from services.ingest.chunks import ChunkRules, version_of
 from services.ingest.settings import Settings
 from tests.ingest.builders import NOW_MS, SIGNING, BrokenSplitter, Ingest, LineSplitter, context, document, tenant

@@ -4,10 +4,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+
 from daytwo.codec import decode, encode
 from daytwo.records import Grounding, Message, RequestSubmitted, Tool, ToolCall
 from daytwo.topics import REQUEST_SUBMITTED
-
 from services.ingest.fingerprint import fingerprint_of
 from tests.ingest.builders import request
 

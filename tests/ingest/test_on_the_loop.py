@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+
 from daytwo.broker import Outgoing, outgoing
 from daytwo.clock import SystemClock
 from daytwo.codec import decode, encode
@@ -17,7 +18,6 @@ from daytwo.metrics import Metrics
 from daytwo.records import Message, TenantConfigured, Tool
 from daytwo.topics import DEAD_LETTER, DOCUMENT_FINISHED, REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_SUBMITTED
 from daytwo.world import World
-
 from services.ingest.build import build
 from tests.ingest.builders import SIGNING, document, request, tenant
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from daytwo.codec import encode
 from daytwo.errors import RetryableError, UnreadableError
 from daytwo.records import Message, RequestAccepted, RequestFinished, RequestSubmitted
 from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER
 from daytwo.topics import REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_SUBMITTED
-
 from services.ingest.settings import Settings
 from tests.ingest.builders import NOW_MS, SIGNING, Ingest, context, request, signed, tenant
 

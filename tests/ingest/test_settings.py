@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from daytwo.world import World
 
+from daytwo.world import World
 from services.ingest.build import build
 from services.ingest.chunks import ChunkRules
 from services.ingest.settings import Settings, SettingsError

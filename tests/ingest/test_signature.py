@@ -4,11 +4,11 @@ import hashlib
 import hmac
 
 import pytest
-from daytwo.records import SigningKey
-from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.records import SigningKey
+from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
 from services.ingest.signature import signature_refusal
 from tests.ingest.builders import SIGNING, signed
 

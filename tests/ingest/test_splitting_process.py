@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
-from daytwo.errors import RetryableError
 
+from daytwo.errors import RetryableError
 from services.ingest.chunks import ChunkRules, Piece, UnsplittableError
 from services.ingest.splitting_process import Cut, SplittingProcesses, make_chunker, seconds_for
 from services.ingest.tokenizer_file import find_tokenizer

@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from daytwo.records import Grounding, Message, Tool, ToolCall
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.records import Grounding, Message, Tool, ToolCall
 from services.ingest.validation import document_problem, request_problem
 from tests.ingest.builders import document, request
 

@@ -10,6 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+
 from daytwo.broker import Broker, Outgoing, Partition, Raw, outgoing
 from daytwo.clock import SystemClock
 from daytwo.codec import decode

@@ -7,14 +7,14 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from daytwo.codec import decode, encode, registry
 from daytwo.errors import UnreadableError
 from daytwo.records import CachePolicy, MetricSampled, RequestSubmitted, TenantConfigured
 from daytwo.strict_avro import read_strictly
 from daytwo.topics import METRIC_SAMPLED, REQUEST_FINISHED, REQUEST_SUBMITTED, TENANT_CONFIGURED, TOPICS
-from hypothesis import given
-from hypothesis import strategies as st
-
 from schemas.load import HERE
 from tests.libs.builders import submitted
 

@@ -8,13 +8,13 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+
 from daytwo.broker import Broker, Outgoing, Partition, outgoing
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.fate import REQUEST_ID_HEADER
 from daytwo.flow import Context, Input, Output, Service
 from daytwo.records import RequestFinished, RequestSubmitted
 from daytwo.topics import REQUEST_SUBMITTED
-
 from tests.libs.builders import Bench, accepted, ending, submitted, until
 
 

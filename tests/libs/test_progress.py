@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from daytwo.progress import Progress
 from hypothesis import given
 from hypothesis import strategies as st
+
+from daytwo.progress import Progress
 
 
 @given(st.sets(st.integers(0, 200), min_size=1), st.randoms(use_true_random=False))

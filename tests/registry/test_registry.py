@@ -20,6 +20,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
+
 from daytwo.codec import decode, encode, registry
 from daytwo.records import Message, RequestFinished, RequestSubmitted
 from daytwo.registry import RegistryError, Schemas, application, canonical, main

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from daytwo.errors import DaytwoError
 from daytwo.records import ChunkAccepted, ChunkEmbedded, Passage
-
 from services.retriever.ports import Hit, Scope, SourceKey, Space, Stored
 from services.retriever.stages import source_key
 

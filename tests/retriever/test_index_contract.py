@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from daytwo.clock import SystemClock
-from daytwo.records import Vector
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from daytwo.clock import SystemClock
+from daytwo.records import Vector
 from services.retriever.milvus_index import MilvusIndex
 from services.retriever.ports import Hit, Index, Scope, SourceKey, Space
 from services.retriever.settings import Settings

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
-
 from services.retriever.milvus_index import MilvusIndex, place
 from services.retriever.ports import Scope, SourceKey, Space
 from services.retriever.settings import Settings

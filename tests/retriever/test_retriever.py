@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.flow import Output
 from daytwo.records import ChunkEmbedded, DocumentFinished, Grounding, Passage, RequestFinished, RequestGrounded, RequestMissed
 from daytwo.topics import CHUNK_EMBEDDED, REQUEST_MISSED
-
 from services.retriever.ports import Hit, Scope, Space
 from services.retriever.service import service
 from services.retriever.settings import Settings

@@ -1,7 +1,7 @@
-from daytwo.records import ChunkAccepted, ChunkEmbedded
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.records import ChunkAccepted, ChunkEmbedded
 from services.retriever.ports import SourceKey, Stored
 from services.retriever.stages import ends_source, oversized, source_key, stages, superseded
 from tests.embedder.builders import chunk, embedded

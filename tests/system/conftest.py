@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from daytwo.broker import outgoing
 from daytwo.kafka import KafkaBroker
 from daytwo.records import CachePolicy, Cap, DeploymentConfigured, PriceConfigured, SigningKey, TenantConfigured
-
 from tests.stack import STATE, running_stack
 
 KEY = SigningKey(id="k1", secret="a secret of the tenant")

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from daytwo.broker import Outgoing, outgoing
 from daytwo.records import DocumentSubmitted, Grounding, Message, RequestSubmitted, Tool
 from daytwo.signing import sign
-
 from tests.libs.builders import until
 from tests.system.conftest import KEY
 from tests.system.road import request, road

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+
 from daytwo.errors import RetryableError
 from daytwo.records import RequestFinished, RequestSubmitted
-
 from tests.libs.builders import until
 from tests.stack import ROOT
 from tests.system.road import Road, request, road

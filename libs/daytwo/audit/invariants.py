@@ -57,12 +57,10 @@ def belongs_nowhere(view: View) -> Iterator[Violation]:
         if request.accepted_at is None and (request.admitted_ms is not None or (request.first is not None and request.first.fingerprint)):
             rule, detail = _whose(view, tenant, request_id, request)
             yield Violation(rule=rule, ids=(request_id, tenant), detail=detail)
-    for attempt_id, attempt in view.attempts.items():
-        found = view.requests.get((attempt.tenant, attempt.request_id))
+    for attempt in view.attempts.values():
+        found = view.requests.get(attempt.key)
         if found is None or found.accepted_at is None:
-            yield Violation(
-                rule="no_request", ids=(attempt_id, attempt.request_id, attempt.tenant), detail="an attempt of no accepted request"
-            )
+            yield Violation(rule="no_request", ids=_ids(attempt), detail="an attempt of no accepted request")
 
 
 def _whose(view: View, tenant: str, request_id: str, request: Request) -> tuple[str, str]:
@@ -91,43 +89,46 @@ def _leader(view: View, tenant: str, request_id: str) -> str:
     return next((other for other, its_id in view.requests if its_id == request_id), "")
 
 
+def _ids(attempt: Attempt) -> tuple[str, str, str]:
+    tenant, request_id = attempt.key
+    return (attempt.attempt_id, request_id, tenant)
+
+
 def paid_twice(view: View) -> Iterator[Violation]:
     succeeded: dict[tuple[str, str], str] = {}
     for attempt_id, attempt in view.attempts.items():
         if attempt.outcome != "succeeded":
             continue
-        first = succeeded.setdefault((attempt.tenant, attempt.request_id), attempt_id)
+        first = succeeded.setdefault(attempt.key, attempt_id)
         if first != attempt_id:
-            ids = (attempt.request_id, attempt.tenant, first, attempt_id)
+            tenant, request_id = attempt.key
+            ids = (request_id, tenant, first, attempt_id)
             yield Violation(rule="paid_twice", ids=ids, detail="two attempts of the request succeeded")
 
 
 def ended_twice(view: View) -> Iterator[Violation]:
-    for attempt_id, attempt in view.attempts.items():
+    for attempt in view.attempts.values():
         if attempt.differing:
-            ids = (attempt_id, attempt.request_id, attempt.tenant)
-            yield Violation(rule="attempt_ended_twice", ids=ids, detail=f"{attempt.differing + 1} ends that say different things")
+            yield Violation(rule="attempt_ended_twice", ids=_ids(attempt), detail=f"{attempt.differing + 1} ends that say different things")
 
 
 def unannounced(view: View) -> Iterator[Violation]:
     if not view.whole:
         return
-    for attempt_id, attempt in view.attempts.items():
+    for attempt in view.attempts.values():
         if attempt.bound_nano is None:
-            ids = (attempt_id, attempt.request_id, attempt.tenant)
-            yield Violation(rule="attempt_unannounced", ids=ids, detail="has an end and no start")
+            yield Violation(rule="attempt_unannounced", ids=_ids(attempt), detail="has an end and no start")
 
 
 def unbooked(view: View) -> Iterator[Violation]:
     """Attempts that cost something, or may have, and are missing in the result that was booked."""
     for attempt_id, attempt in view.attempts.items():
-        request = view.requests.get((attempt.tenant, attempt.request_id))
+        request = view.requests.get(attempt.key)
         if request is None or request.accepted_at is None or request.settling is None:
             continue
         costs = attempt.cost_nano if attempt.outcome else attempt.bound_nano or 0
         if costs and all(booked != attempt_id for booked, _ in request.settling.attempts):
-            ids = (attempt_id, attempt.request_id, attempt.tenant)
-            yield Violation(rule="attempt_unbooked", ids=ids, detail=f"{costs} nano-dollars that its result does not list")
+            yield Violation(rule="attempt_unbooked", ids=_ids(attempt), detail=f"{costs} nano-dollars that its result does not list")
 
 
 def not_in_journal(view: View) -> Iterator[Violation]:
@@ -141,8 +142,8 @@ def not_in_journal(view: View) -> Iterator[Violation]:
 def _differs(attempt: Attempt | None, tenant: str, request_id: str, cost_nano: int) -> str:
     if attempt is None:
         return "is in the result only"
-    if (attempt.tenant, attempt.request_id) != (tenant, request_id):
-        return f"is an attempt of {attempt.tenant}/{attempt.request_id} in the journal"
+    if attempt.key != (tenant, request_id):
+        return f"is an attempt of {'/'.join(attempt.key)} in the journal"
     # One without an end has an unknown outcome and counts in full.
     journal = attempt.cost_nano if attempt.outcome else attempt.bound_nano
     return "" if journal == cost_nano else f"cost {cost_nano} in the result, {journal} in the journal"

@@ -5,6 +5,7 @@ Records are given in causal order of topics: accepted, admitted, attempts and le
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class End(NamedTuple):
 class Request:
     """All that the log says of one id of a tenant."""
 
+    key: tuple[str, str]
+    """Tenant and request id; the same object wherever the request is named."""
     fingerprint: int = 0
     """Of the request that counts: the admitted one, else the first accepted."""
     user: str = ""
@@ -81,8 +84,9 @@ class Request:
 class Attempt:
     """One call of a provider, as the journal has it."""
 
-    tenant: str
-    request_id: str
+    attempt_id: str
+    key: tuple[str, str]
+    """Tenant and request id."""
     bound_nano: int | None = None
     """None: its start is not in the journal."""
     outcome: str = ""
@@ -128,10 +132,10 @@ class View:
                 yield key, request
 
     def request(self, tenant: str, request_id: str) -> Request:
-        key = (tenant, request_id)
+        key = (sys.intern(tenant), request_id)
         found = self.requests.get(key)
         if found is None:
-            found = self.requests[key] = Request()
+            found = self.requests[key] = Request(key)
         return found
 
     def take_accepted(self, record: RequestAccepted, place: Place) -> None:
@@ -144,7 +148,7 @@ class View:
             request.fingerprint = fingerprint
             request.accepted_at = place
             request.deadline_ms = submitted.deadline_ms
-            request.user, request.workflow = submitted.user, submitted.workflow
+            request.user, request.workflow = sys.intern(submitted.user), submitted.workflow
 
     def take_admitted(self, record: RequestAdmitted, place: Place) -> None:
         request = self.request(record.request.tenant, record.request.request_id)
@@ -162,19 +166,21 @@ class View:
         attempt = self._attempt(record)
         content = hash((record.outcome, record.status, record.cost_nano, record.finish_reason, record.message))
         if not attempt.outcome:
-            attempt.outcome, attempt.cost_nano, attempt.content = record.outcome, record.cost_nano, content
+            attempt.outcome, attempt.cost_nano, attempt.content = sys.intern(record.outcome), record.cost_nano, content
         elif attempt.content != content:
             attempt.differing += 1
 
     def _attempt(self, record: AttemptStarted | AttemptFinished) -> Attempt:
         found = self.attempts.get(record.attempt_id)
         if found is None:
-            found = self.attempts[record.attempt_id] = Attempt(record.tenant, record.request_id)
+            key = (record.tenant, record.request_id)
+            request = self.requests.get(key)
+            found = self.attempts[record.attempt_id] = Attempt(record.attempt_id, key if request is None else request.key)
         return found
 
     def take_finished(self, record: RequestFinished, place: Place) -> None:
         request = self.request(record.tenant, record.request_id)
-        end = _end(record, place)
+        end = self._end(record, place)
         if request.first is None:
             request.first = end
         else:
@@ -185,26 +191,30 @@ class View:
         if record.fingerprint and end.fingerprint == request.fingerprint and (request.settling is None or place < request.settling.place):
             request.settling = end
 
+    def _end(self, record: RequestFinished, place: Place) -> End:
+        match: CacheMatch | None = record.cache_match
+        return End(
+            place=place,
+            fingerprint=hash(record.fingerprint) if record.fingerprint else 0,
+            outcome=sys.intern(record.outcome),
+            cost_nano=record.cost_nano,
+            attempts=tuple([(self._known(attempt.attempt_id), attempt.cost_nano) for attempt in record.attempts]),
+            match=None if match is None else (match.kind, match.answer_id),
+        )
+
+    def _known(self, attempt_id: str) -> str:
+        """The same text as the journal's own object, so that it is held once."""
+        attempt = self.attempts.get(attempt_id)
+        return attempt_id if attempt is None else attempt.attempt_id
+
     def take_answer(self, record: AnswerLearned, place: Place) -> None:
-        self.answers[record.answer_id] = record.tenant
+        self.answers[record.answer_id] = sys.intern(record.tenant)
 
     def take_tenant(self, record: TenantConfigured, place: Place) -> None:
         self.tenants[record.tenant] = (place.timestamp_ms, record)
 
     def take_dead_letter(self, record: DeadLetter, place: Place) -> None:
         self.dead_letters[record.service, record.reason] += 1
-
-
-def _end(record: RequestFinished, place: Place) -> End:
-    match: CacheMatch | None = record.cache_match
-    return End(
-        place=place,
-        fingerprint=hash(record.fingerprint) if record.fingerprint else 0,
-        outcome=record.outcome,
-        cost_nano=record.cost_nano,
-        attempts=tuple([(attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts]),
-        match=None if match is None else (match.kind, match.answer_id),
-    )
 
 
 _TAKERS: Final[Mapping[type, Callable[[View, Any, Place], None]]] = {
