@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +38,8 @@ ALL = ("floor", "litellm", *SCENARIOS)
 def main(quick: bool, only: str, folder: Path, state: Path) -> None:
     """Measure the bare floor, LiteLLM's proxy and the whole road on this machine."""
     wanted = _wanted(only)
+    # A bench that is stopped takes its stack down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     plan = QUICK if quick else Plan()
     figures: dict[str, Any] = {
         "command": " ".join(["make bench"] if sys.argv[1:] == [] else ["python -m deploy.bench", *sys.argv[1:]]),
@@ -49,13 +51,13 @@ def main(quick: bool, only: str, folder: Path, state: Path) -> None:
     try:
         with fresh_stack(state.resolve()) as stack:
             _measure(stack, plan, wanted, figures)
+        stack.clean()
     except (LoadError, road.RoadError, DaytwoError, subprocess.CalledProcessError) as error:
         say(f"stopped: {error} (logs: {state / 'logs'})")
         sys.exit(1)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmarks.json").write_text(json.dumps(figures, indent=2) + "\n")
     (folder / "benchmarks.md").write_text(markdown(figures))
-    shutil.rmtree(state, ignore_errors=True)
     for line in verdicts(targets(figures)):
         say(line)
     say(f"written: {folder / 'benchmarks.md'}")
@@ -92,6 +94,7 @@ def _measure_road(stack: Stack, plan: Plan, scenarios: list[Scenario], figures: 
     pids = stack.pids()
     road.configure(where["kafka"], where["mock_provider"])
     figures["idle"] = road.idle(pids, plan)
+    road.rehearse(where["kafka"], plan)
     figures["road"] = {scenario: road.measure(scenario, where["kafka"], pids, plan) for scenario in scenarios}
     figures["memory"] = road.memory(pids)
     figures["audit"] = _audit(stack)

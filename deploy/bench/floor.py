@@ -31,26 +31,27 @@ def measure(bootstrap: str, plan: Plan) -> dict[str, Any]:
     asyncio.run(_create_topics(bootstrap))
     with _hops(bootstrap):
         time.sleep(ASSIGNED_S)
+        say("rehearsing")
+        run_load(asdict(_order(bootstrap, plan, "fr", in_flight=plan.in_flight, measure_s=plan.rehearse_s)), {})
         say(f"bare floor, {plan.in_flight} requests in flight")
-        saturated = run_load(asdict(_order(bootstrap, plan, "fs", saturated=True)), {})
+        saturated = run_load(asdict(_order(bootstrap, plan, "fs", in_flight=plan.in_flight, measure_s=plan.saturated_s)), {})
         say(f"  {saturated['per_s']:.0f} requests/s; now {plan.per_s} a second")
-        steady = run_load(asdict(_order(bootstrap, plan, "fl", saturated=False)), {})
+        steady = run_load(asdict(_order(bootstrap, plan, "fl", in_flight=0, measure_s=plan.steady_s)), {})
         say(f"  p50 {steady['p50_ms']} ms, p99 {steady['p99_ms']} ms")
     return {"saturated": saturated, "steady": steady}
 
 
-def _order(bootstrap: str, plan: Plan, run: str, *, saturated: bool) -> Order:
-    measure_s = plan.saturated_s if saturated else plan.steady_s
-    per_s = plan.floor_most_per_s if saturated else plan.per_s
+def _order(bootstrap: str, plan: Plan, run: str, *, in_flight: int, measure_s: float) -> Order:
+    """So many in flight; 0: at the steady rate."""
     return Order(
         bootstrap=bootstrap,
         scenario="uncached",
         run=run,
-        in_flight=plan.in_flight if saturated else 0,
-        per_s=0 if saturated else plan.per_s,
+        in_flight=in_flight,
+        per_s=0 if in_flight else plan.per_s,
         warm_s=plan.warm_s,
         measure_s=measure_s,
-        most=int((plan.warm_s + measure_s) * per_s) + 1,
+        most=int((plan.warm_s + measure_s) * (plan.floor_most_per_s if in_flight else plan.per_s)) + 1,
         submit_to=PREFIX + REQUEST_SUBMITTED.name,
         read_from=PREFIX + REQUEST_FINISHED.name,
     )

@@ -49,11 +49,14 @@ def version() -> str:
 def measure(provider_url: str, state: Path, plan: Plan) -> dict[str, Any]:
     """Requests a second and latency, at 20 at once and one by one. Raises SkippedError."""
     install()
-    direct = asyncio.run(_load(f"{provider_url}/chat/completions", AT_ONCE, plan))
-    with _running(provider_url, state) as url:
-        say(f"LiteLLM proxy {version()}, {AT_ONCE} at once, then one by one")
-        many = asyncio.run(_load(url, AT_ONCE, plan))
-        single = asyncio.run(_load(url, 1, plan))
+    try:
+        direct = asyncio.run(_load(f"{provider_url}/chat/completions", AT_ONCE, plan))
+        with _running(provider_url, state) as url:
+            say(f"LiteLLM proxy {version()}, {AT_ONCE} at once, then one by one")
+            many = asyncio.run(_load(url, AT_ONCE, plan))
+            single = asyncio.run(_load(url, 1, plan))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise SkippedError(f"it stopped answering: {error!r}") from error
     say(f"  {many['per_s']} requests/s at {AT_ONCE}, {single['per_s']} one by one")
     return {"version": version(), "at_once": AT_ONCE, "many": many, "single": single, "provider_alone": direct}
 

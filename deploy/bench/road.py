@@ -59,31 +59,37 @@ def of_services(figures: Mapping[str, float]) -> dict[str, float]:
     return {name: figure for name, figure in figures.items() if name.rpartition("-")[0] in SERVICES}
 
 
+def rehearse(bootstrap: str, plan: Plan) -> None:
+    """Traffic that is not measured."""
+    say("rehearsing")
+    run_load(asdict(_order("uncached", "rehearsal", bootstrap, plan, in_flight=plan.in_flight, measure_s=plan.rehearse_s)), {})
+
+
 def measure(scenario: Scenario, bootstrap: str, pids: Mapping[str, int], plan: Plan) -> dict[str, Any]:
     """Requests a second when saturated, latency at a steady rate, processor time per request. Raises RoadError."""
     asyncio.run(_prepare(scenario, KafkaBroker(bootstrap)))
-    # In this order: the first warms up what the second needs, Kafka's compiler for one.
     say(f"{scenario}: {plan.in_flight} in flight")
-    saturated = run_load(asdict(_order(scenario, bootstrap, plan, saturated=True)), pids)
+    order = _order(scenario, f"{scenario}-saturated", bootstrap, plan, in_flight=plan.in_flight, measure_s=plan.saturated_s)
+    saturated = run_load(asdict(order), pids)
     say(f"  {saturated['per_s']:.0f} requests/s, missing {saturated['missing']}, {saturated['answers']}")
     say(f"{scenario}: {plan.per_s} requests a second")
-    steady = run_load(asdict(_order(scenario, bootstrap, plan, saturated=False)), pids)
+    order = _order(scenario, f"{scenario}-steady", bootstrap, plan, in_flight=0, measure_s=plan.steady_s)
+    steady = run_load(asdict(order), pids)
     say(f"  p50 {steady['p50_ms']} ms, p99 {steady['p99_ms']} ms, missing {steady['missing']}")
     return {"saturated": saturated, "steady": steady}
 
 
-def _order(scenario: Scenario, bootstrap: str, plan: Plan, *, saturated: bool) -> Order:
-    measure_s = plan.saturated_s if saturated else plan.steady_s
-    most_per_s = plan.most_per_s if saturated else plan.per_s
+def _order(scenario: Scenario, run: str, bootstrap: str, plan: Plan, *, in_flight: int, measure_s: float) -> Order:
+    """So many in flight; 0: at the steady rate."""
     return Order(
         bootstrap=bootstrap,
         scenario=scenario,
-        run=f"{scenario}-{'saturated' if saturated else 'steady'}",
-        in_flight=plan.in_flight if saturated else 0,
-        per_s=0 if saturated else plan.per_s,
+        run=run,
+        in_flight=in_flight,
+        per_s=0 if in_flight else plan.per_s,
         warm_s=plan.warm_s,
         measure_s=measure_s,
-        most=int((plan.warm_s + measure_s) * most_per_s) + 1,
+        most=int((plan.warm_s + measure_s) * (plan.most_per_s if in_flight else plan.per_s)) + 1,
     )
 
 

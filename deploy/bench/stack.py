@@ -32,6 +32,14 @@ class Stack:
         rows = json.loads(self._deploy("status", "--json", check=False))
         return {row["name"]: row["pid"] for row in rows if row["pid"]}
 
+    def down(self) -> None:
+        """Stops everything; the state folder stays, for its logs."""
+        self._deploy("down")
+
+    def clean(self) -> None:
+        """Stops everything and removes the state folder. Refuses a folder that is none."""
+        self._deploy("clean")
+
     def _deploy(self, *arguments: str, check: bool = True) -> str:
         command = [sys.executable, "-m", "deploy.local", *arguments]
         return subprocess.run(command, check=check, cwd=ROOT, env=self.env, stdout=subprocess.PIPE, text=True).stdout
@@ -41,8 +49,8 @@ class Stack:
 def fresh_stack(state: Path) -> Iterator[Stack]:
     """Empty at the beginning, down at the end. The state stays, for its logs."""
     stack = Stack(state)
-    stack._deploy("clean")
+    stack.clean()
     try:
         yield stack
     finally:
-        stack._deploy("down")
+        stack.down()

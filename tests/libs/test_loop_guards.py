@@ -1,0 +1,171 @@
+"""The loop's guards, each seen to bite: on the broker in memory, broken on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daytwo.broker import Broker, GroupReader, Partition, Raw, outgoing
+from daytwo.clock import SystemClock
+from daytwo.errors import RetryableError
+from daytwo.flow import Change, Context, Output, Service
+from daytwo.loop import StuckError
+from daytwo.memory import MemoryBroker, MemoryGroupReader
+from daytwo.records import RequestSubmitted, TenantConfigured
+from daytwo.suspects import RecordId, Suspects
+from daytwo.topics import TENANT_CONFIGURED
+from tests.libs.builders import Bench, accepted, submitted, until
+
+
+async def accept(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+    return [accepted(record)]
+
+
+class StuckReader(MemoryGroupReader):
+    """A consumer as aiokafka's after some rebalances: the end moves, the position does not, and nobody says a word."""
+
+    async def read(self, timeout_s: float, most: int) -> Sequence[Raw]:
+        await asyncio.sleep(0.01)
+        return []
+
+
+class StuckBroker(MemoryBroker):
+    def group(self, group: str, instance: str, topics: Sequence[str]) -> GroupReader:
+        return StuckReader(self, group, topics)
+
+
+async def test_a_partition_that_stands_still_while_its_end_moves_stops_the_service() -> None:
+    bench = Bench(StuckBroker(SystemClock()))
+    loop = bench.loop(bench.service(accept), watch_interval_s=0.05, stuck_after_s=0.3)
+
+    running = asyncio.create_task(loop.run())
+    await until(lambda: loop.state == "ready")
+    await bench.submit(submitted("r1", bench.tenant))
+
+    with pytest.raises(StuckError, match="request-submitted"):
+        await asyncio.wait_for(running, 5)
+
+
+async def test_a_quiet_partition_stops_nobody() -> None:
+    bench = Bench(MemoryBroker(SystemClock()))
+
+    async with bench.running(bench.service(accept), watch_interval_s=0.02, stuck_after_s=0.1) as loop:
+        await asyncio.sleep(0.5)
+        assert loop.state == "ready"
+
+
+class NoOutputs(MemoryBroker):
+    """Takes no request-accepted until it is told to."""
+
+    takes = False
+
+    def append(self, record: Any) -> tuple[int, int]:
+        if record.topic == "request-accepted" and not self.takes:
+            raise RetryableError("store_unavailable", "not now")
+        return super().append(record)
+
+
+async def test_while_the_broker_takes_no_output_the_offset_stands_and_then_goes_on() -> None:
+    broker = NoOutputs(SystemClock())
+    bench = Bench(broker)
+    service = bench.service(accept)
+    async with bench.running(service):
+        ((number, offset),) = await bench.submit(submitted("r1", bench.tenant))
+        partition = Partition("request-submitted", number)
+        await asyncio.sleep(0.4)
+        stood = await bench.committed(service, partition)
+        broker.takes = True
+        await bench.records("request-accepted", 1)
+        await asyncio.sleep(0.3)
+
+    assert (stood or 0) <= offset
+    assert await bench.committed(service, partition) == offset + 1
+
+
+class LostAcknowledgements(MemoryBroker):
+    """Writes, and then says that it does not know whether it has."""
+
+    lost = 0
+
+    def append(self, record: Any) -> tuple[int, int]:
+        place = super().append(record)
+        if record.topic == "request-accepted" and self.lost < 2:
+            self.lost += 1
+            self.down = True
+            try:
+                self.check()
+            finally:
+                self.down = False
+        return place
+
+
+async def test_an_acknowledgement_that_is_lost_is_asked_for_again_and_the_repeat_has_the_same_identity() -> None:
+    bench = Bench(LostAcknowledgements(SystemClock()))
+
+    async with bench.running(bench.service(accept)):
+        await bench.submit(submitted("r1", bench.tenant))
+        records = await bench.records("request-accepted", 3)
+
+    assert {record.request.request_id for record in records} == {"r1"}
+
+
+async def test_a_record_that_killed_the_process_three_times_is_set_aside_with_its_result(tmp_path: Path) -> None:
+    bench = Bench(MemoryBroker(SystemClock()))
+    handled: list[str] = []
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        handled.append(record.request_id)
+        return [accepted(record)]
+
+    service = bench.service(handle)
+    ((partition, offset),) = await bench.submit(submitted("poison", bench.tenant, "s"))
+    poison = RecordId("request-submitted", partition, offset)
+    for alone in (False, True, True):  # three lives that ended with the record in flight
+        life = Suspects(tmp_path / f"i0-{service.name}.marks")
+        life.begin(poison)
+        life.alone(poison, alone=alone)
+
+    async with bench.running(service, marks=tmp_path):
+        await bench.submit(submitted("good", bench.tenant, "s"))
+        (letter,) = await bench.records("dead-letter", 1)
+        (result,) = await bench.records("request-finished", 1)
+        await bench.records("request-accepted", 1)
+
+    assert (letter.reason, result.reason, result.outcome) == ("poison_record", "poison_record", "failed")
+    assert handled == ["good"]
+
+
+class Recorder:
+    """A follower that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.topic = TENANT_CONFIGURED
+        self.seen: list[str] = []
+
+    async def apply(self, changes: Sequence[Change[TenantConfigured]]) -> None:
+        self.seen += [change.key for change in changes]
+
+
+async def test_nothing_is_handled_before_the_followed_topics_are_read_to_their_end(broker: Broker) -> None:
+    bench = Bench(broker)
+    recorder = Recorder()
+    known: list[bool] = []
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        known.append(bench.tenant in recorder.seen)
+        return [accepted(record)]
+
+    await bench.send(outgoing(TenantConfigured(tenant=bench.tenant)))
+    await bench.submit(submitted("r1", bench.tenant))
+    plain = bench.service(handle)
+    async with bench.running(Service(name=plain.name, inputs=plain.inputs, followers=[recorder])):
+        await bench.records("request-accepted", 1)
+        later = f"{bench.tenant}-later"
+        await bench.send(outgoing(TenantConfigured(tenant=later)))
+        await until(lambda: later in recorder.seen)
+
+    assert known == [True]
