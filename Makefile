@@ -49,12 +49,13 @@ test: venv ## Run every test, on a stack of its own on free ports
 unit: venv ## Run the tests that need no stack
 	@$(RUN) pytest
 
-check: venv ## Lint, formatting, types, module boundaries, generated files
+check: venv ## Lint, formatting, types, module boundaries, generated files, documents
 	@$(RUN) ruff check
 	@$(RUN) ruff format --check
 	@$(RUN) mypy
 	@.venv/bin/lint-imports
 	@$(RUN) schemas.generate --check
+	@$(RUN) pytest tests/docs tests/schemas
 
 format: venv ## Format the code and fix what can be fixed
 	@$(RUN) ruff check --fix

@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
-from schemas.load import Contract, Declaration, Schema
+from schemas.load import PRIMITIVES, Contract, Declaration, Schema, kebab
 
 
 def topics_page(contract: Contract, ids: Mapping[str, Mapping[str, int]]) -> str:
+    topics = frozenset(topic.name for topic in contract.topics)
     parts = [
         (
             "# Topics\n\nGenerated from `schemas/` by `make schemas`; do not edit. Values are Avro in Confluent framing "
@@ -26,13 +27,13 @@ def topics_page(contract: Contract, ids: Mapping[str, Mapping[str, int]]) -> str
     for topic in contract.topics:
         schema_id = max(ids[topic.name].values())
         parts.append(f"\n## {topic.name}\n\n{contract.types[topic.record]['doc']} Schema id {schema_id}.\n")
-        parts.append(_fields(contract.types[topic.record]))
+        parts.append(_fields(contract.types[topic.record], topics))
     parts.append("\n# Types\n")
     records = {topic.record for topic in contract.topics}
     for name, schema in contract.types.items():
         if name not in records:
             parts.append(f"\n## {name}\n\n{schema['doc']}\n")
-            parts.append(_fields(schema) if schema["type"] == "record" else f"\nOne of: {', '.join(schema['symbols'])}.\n")
+            parts.append(_fields(schema, topics) if schema["type"] == "record" else f"\nOne of: {', '.join(schema['symbols'])}.\n")
     return "".join(parts)
 
 
@@ -40,21 +41,23 @@ def kept(topic: Declaration) -> str:
     return "compacted" if topic.retention_hours is None else f"{topic.retention_hours} h"
 
 
-def _fields(schema: Schema) -> str:
+def _fields(schema: Schema, topics: frozenset[str]) -> str:
     rows = "".join(
-        f"| {field['name']} | {_type(field['type'])} | {'yes' if 'default' not in field else ''} | {field['doc']} |\n"
+        f"| {field['name']} | {_type(field['type'], topics)} | {'yes' if 'default' not in field else ''} | {field['doc']} |\n"
         for field in schema["fields"]
     )
     return f"\n| field | type | required | |\n|---|---|---|---|\n{rows}"
 
 
-def _type(schema: Schema) -> str:
+def _type(schema: Schema, topics: frozenset[str]) -> str:
     if isinstance(schema, list):
-        return f"{_type(schema[1])} or null"
+        return f"{_type(schema[1], topics)} or null"
     if isinstance(schema, dict):
-        return f"{schema['type']} of {_type(schema.get('items') or schema['values'])}"
+        return f"{schema['type']} of {_type(schema.get('items') or schema['values'], topics)}"
+    if schema in PRIMITIVES:
+        return str(schema)
     name = schema.removeprefix("daytwo.")
-    return f"[{name}](#{name.lower()})" if name != schema else schema
+    return f"[{name}](#{kebab(name) if kebab(name) in topics else name.lower()})"
 
 
 def asyncapi(contract: Contract, version: str) -> str:

@@ -31,7 +31,7 @@ MANNERS: Final = {
         ),
         max_tokens=80,
     ),
-    "manual": Manner(instruction="Answer in one short sentence.", max_tokens=96, grounding=Grounding(collection=COLLECTION, top_k=2)),
+    "manual": Manner(instruction="You explain Python.", max_tokens=72, grounding=Grounding(collection=COLLECTION, top_k=2)),
 }
 
 
@@ -65,15 +65,24 @@ HELPDESK: Final = (
     Topic("How do I unsubscribe from the newsletter?", ("I'd like to unsubscribe from the newsletter.",)),
 )
 
+ONE_SENTENCE: Final = "Name the function and say in one short sentence what it does."
+"""Behind passages, the small model heeds only the question itself; what it does not bring to an end is not learned."""
+
+
+def _short(*texts: str) -> Topic:
+    question, *paraphrases = [f"{text} {ONE_SENTENCE}" for text in texts]
+    return Topic(question, tuple(paraphrases))
+
+
 MANUAL: Final = (
-    Topic("How do I parse command line arguments?", ("How can I parse the arguments of the command line?",)),
-    Topic("How do I push an item onto a heap?"),
-    Topic("How can I measure the time of small code snippets?"),
-    Topic("How do I read a CSV file?", ("How can I read a CSV file?",)),
-    Topic("How do I make a temporary directory?", ("How can I create a temporary directory?",)),
-    Topic("How do I wrap a long text into lines?"),
-    Topic("How do I find the insertion point in a sorted list?"),
-    Topic("How do I encode bytes as base64?", ("How can I encode bytes with base64?",)),
+    _short("How do I parse command line arguments?", "How can I parse the arguments of the command line?"),
+    _short("How do I push an item onto a heap?"),
+    _short("How can I measure the time of small code snippets?"),
+    _short("How do I read a CSV file?", "How can I read a CSV file?"),
+    _short("How do I make a temporary directory?", "How can I create a temporary directory?"),
+    _short("How do I wrap a long text into lines?"),
+    _short("How do I find the insertion point in a sorted list?"),
+    _short("How do I encode bytes as base64?", "How can I encode bytes with base64?"),
 )
 
 STRICT: Final = (

@@ -1157,7 +1157,7 @@ class RequestSubmitted:
     user: str = ""
     """End user of the tenant, or empty."""
     session: str = ""
-    """Conversation; its requests keep their order. Empty: a session of its own."""
+    """Conversation; its requests enter in their order. Empty: a session of its own."""
     workflow: str = ""
     """Workflow run, or empty."""
     step: str = ""

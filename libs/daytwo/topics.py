@@ -40,7 +40,7 @@ REQUEST_SUBMITTED: Final = Topic(
     max_bytes=16777216,
     writers=("client", "orchestrator", ),
     readers=("ingest", ),
-    why="What clients produce. One session's requests keep their order; a large tenant spreads over partitions.",
+    why="What clients produce. One session's requests enter in their order; a large tenant spreads over partitions.",
 )
 
 REQUEST_ACCEPTED: Final = Topic(

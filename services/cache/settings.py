@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    redis_url: str = "redis://127.0.0.1:6380/0"
+    redis_url: str = "redis://127.0.0.1:6391/0"
     """The cache's own Redis; what is in it may be lost at any time. DAYTWO_CACHE_REDIS."""
     redis_timeout_ms: int = 250
     """A slower call counts as Redis being away, and the request goes on as a miss. DAYTWO_CACHE_REDIS_TIMEOUT_MS."""
@@ -30,7 +30,7 @@ class Settings:
         """Raises ValueError naming the variable that is wrong."""
         url = env.get("DAYTWO_CACHE_REDIS", cls().redis_url)
         if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError(f"DAYTWO_CACHE_REDIS must be an address like redis://host:6380/0, not {url!r}")
+            raise ValueError(f"DAYTWO_CACHE_REDIS must be an address like redis://host:6391/0, not {url!r}")
         return cls(
             redis_url=url,
             redis_timeout_ms=_positive(env, "DAYTWO_CACHE_REDIS_TIMEOUT_MS", cls().redis_timeout_ms),

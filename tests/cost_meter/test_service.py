@@ -68,7 +68,7 @@ class World:
     async def refusal(self, **fields: Any) -> RequestFinished:
         output = await self.admit(**fields)
         assert isinstance(output, RequestFinished)
-        assert output.outcome == ("failed" if output.reason == "invalid_configuration" else "refused")
+        assert output.outcome == "refused"
         return output
 
     async def end(self, partition: int = 3, offset: int = 7, **fields: Any) -> RequestFinished:

@@ -17,7 +17,7 @@ from daytwo.config_file.units import money_text
 @click.argument("text")
 @tenant_options
 @click.option("--user", default="", help="End user of the tenant.")
-@click.option("--session", default="", help="Conversation: its requests keep their order.")
+@click.option("--session", default="", help="Conversation: its requests enter in their order.")
 @click.option("--model", default="default", show_default=True, help="Model or alias.")
 @click.option("--max-tokens", default=256, show_default=True, help="Most output tokens.")
 @click.option("--temperature", type=float, help="Sampling temperature, 0 to 2.")
