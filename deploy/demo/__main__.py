@@ -31,6 +31,8 @@ def main(keep: bool) -> None:
     # What aiokafka logs about a broker that goes away is no news to a person.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     logging.getLogger("aiokafka").propagate = False
+    # Also where it was started in the background with SIGINT ignored: either signal ends the demo and its stack.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     board = Board(console, time.monotonic)

@@ -102,8 +102,8 @@ class Board:
     def _drawn(self) -> Table:
         """While it grows, its last rows; at the end, all."""
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for column in COLUMNS:
-            table.add_column(column, justify="right" if column in RIGHT else "left", no_wrap=True, overflow="ellipsis")
+        for column, width in zip(COLUMNS, WIDTHS, strict=True):
+            table.add_column(column, justify="right" if column in RIGHT else "left", no_wrap=True, max_width=width)
         first = max(0, len(self._lines) - max(5, self._console.height - ROOM_AROUND)) if self._is_live else 0
         for number in range(first, len(self._lines)):
             table.add_row(*self._texts(number))

@@ -14,8 +14,8 @@ from deploy.demo.row import Act, Row, lost, row_of
 from deploy.demo.script import COLLECTION, MANNERS, Line
 from deploy.demo.verdict import Evidence
 
-AT_ONCE: Final = 6
-"""The local model answers four at the same time; more would only wait in it."""
+AT_ONCE: Final = 4
+"""As many as the local model answers at the same time; more would only wait in it."""
 DOCUMENTS_AT_ONCE: Final = 12
 TIMEOUT_S: Final = 60.0
 """Deadline of a question, and the longest wait for a document."""

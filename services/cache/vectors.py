@@ -67,7 +67,7 @@ class VectorSpace:
         return [(self._labels[place], _clip(float(similarities[place]))) for place in order]
 
     def _become_graph(self) -> None:
-        self._graph = Index(ndim=self._dimension, metric="cos", dtype="f16", expansion_add=64)
+        self._graph = Index(ndim=self._dimension, metric="cos", dtype="f16", expansion_add=64, expansion_search=32)
         self._graph.add(np.array(self._labels, dtype=np.uint64), self._rows[: len(self._labels)], threads=1)
         self._labels, self._rows = [], self._rows[:0].copy()
 
