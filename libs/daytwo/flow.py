@@ -80,6 +80,8 @@ class Input(Generic[R]):
     """Epoch milliseconds after which a record is not handled but ends as deadline_exceeded; None: never."""
     prepare: Callable[[int, int], Awaitable[None]] | None = None
     """Called with partition and first timestamp (epoch milliseconds) before the first record of a newly assigned partition."""
+    patience_ms: int = 0
+    """How long a record may wait to be read together with others, where nobody waits for its outcome: fewer reads, much less work."""
     release: Callable[[int], None] | None = None
     """Called with a partition that is no longer assigned."""
 

@@ -19,13 +19,17 @@ from daytwo.work import Worker
 log = logging.getLogger(__name__)
 
 
+PATIENCE_MS = 200
+"""How old a followed configuration may be, beside what reading takes."""
+
+
 class Following:
     """Feeds the followers of one service. `caught_up` is set once all that was there at the start has been applied."""
 
     def __init__(self, followers: Sequence[Follower[Any]], broker: Broker, worker: Worker, clock: Clock) -> None:
         self.caught_up = asyncio.Event()
         self._followers = {follower.topic.name: follower for follower in followers}
-        self._reader = broker.reader()
+        self._reader = broker.reader(patience_ms=PATIENCE_MS)
         self._broker = broker
         self._worker = worker
         self._clock = clock

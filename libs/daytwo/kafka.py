@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from daytwo.broker import GroupReader, Outgoing, Partition, Raw, Reader, Sender
 from daytwo.errors import RetryableError, TerminalError
@@ -29,15 +28,16 @@ class KafkaBroker:
     def sender(self) -> Sender:
         return KafkaSender(self.bootstrap)
 
-    def reader(self) -> Reader:
-        return KafkaReader(self.bootstrap)
+    def reader(self, *, patience_ms: int = 0) -> Reader:
+        return KafkaReader(self.bootstrap, patience_ms=patience_ms)
 
-    def group(self, group: str, instance: str, topics: Sequence[str]) -> GroupReader:
-        return KafkaGroupReader(self.bootstrap, group, instance, topics)
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
+        return KafkaGroupReader(self.bootstrap, group, instance, topics, patience_ms=patience_ms)
 
 
 class KafkaSender:
-    """One idempotent producer, fed by one task: aiokafka collapses when many coroutines call `send` at once (#528).
+    """One idempotent producer. Few coroutines are in its `send` at once, for with many it collapses (aiokafka #528); any number
+    waits for acknowledgements.
 
     After any failed send the sequence of a partition may have a hole, so the producer is replaced; the caller sends again.
     """
@@ -45,119 +45,90 @@ class KafkaSender:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
-        self._queue: deque[tuple[Outgoing, asyncio.Future[tuple[int, int]]]] = deque()
-        self._wake = asyncio.Event()
-        self._pump: asyncio.Task[None] | None = None
-        self._unacknowledged: set[asyncio.Future[tuple[int, int]]] = set()
-        self._closing: set[asyncio.Future[None]] = set()
+        self._opening = asyncio.Lock()
+        self._slots = asyncio.Semaphore(64)
+        self._unacknowledged: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
         # Connects with the first record: a service that starts before Kafka waits there, trying again.
-        self._pump = asyncio.create_task(self._run(), name="kafka-sender")
+        return None
 
     async def stop(self) -> None:
-        if waiting := [future for _, future in self._queue]:
-            await asyncio.wait(waiting, timeout=5)
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, *self._closing, return_exceptions=True)
         producer, self._producer = self._producer, None
-        if producer is not None:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(producer.stop(), 5)
+        await _stopped(producer)
 
     async def send(self, records: Sequence[Outgoing]) -> Sequence[tuple[int, int]]:
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[tuple[int, int]]] = [loop.create_future() for _ in records]
-        self._queue.extend(zip(records, futures, strict=True))
-        self._wake.set()
-        if len(futures) == 1:
-            return [await futures[0]]
+        if len(records) == 1:
+            return [await self._send(records[0])]
         # All of them are awaited even if one fails, so that none is left with an exception nobody took.
-        results = await asyncio.gather(*futures, return_exceptions=True)
+        results = await asyncio.gather(*map(self._send, records), return_exceptions=True)
         if failed := [result for result in results if isinstance(result, BaseException)]:
             raise failed[0]
         return [result for result in results if not isinstance(result, BaseException)]
 
-    async def _open(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                enable_idempotence=True,
-                acks="all",
-                max_batch_size=512 * 1024,
-                max_request_size=MAX_RECORD_BYTES,
-                request_timeout_ms=15_000,
-                retry_backoff_ms=50,
-                metadata_max_age_ms=60_000,
-            )
-            try:
-                await producer.start()
-            except (KafkaError, OSError) as error:
-                with contextlib.suppress(Exception):
-                    await producer.stop()
-                raise RetryableError("store_unavailable", f"Kafka at {self._bootstrap}: {error!r}") from error
-            self._producer = producer
-        return self._producer
+    async def _send(self, record: Outgoing) -> tuple[int, int]:
+        producer: AIOKafkaProducer | None = None
+        acknowledged: asyncio.Future[Any] | None = None
+        try:
+            async with self._slots:
+                producer = self._producer or await self._open()
+                headers = list(record.headers.items())
+                acknowledged = await producer.send(record.topic, value=record.value, key=record.key, headers=headers)
+            self._unacknowledged.add(acknowledged)
+            sent = await acknowledged
+        except MessageSizeTooLargeError as error:
+            raise TerminalError("too_large", f"a record of {record.topic}: {error}") from error
+        except (KafkaError, OSError, TimeoutError, ValueError) as error:
+            await self._replace(producer, error)
+            raise RetryableError("store_unavailable", f"sending to {record.topic}: {error!r}") from error
+        finally:
+            if acknowledged is not None:
+                self._unacknowledged.discard(acknowledged)
+        return sent.partition, sent.offset
 
-    async def _replace(self, producer: Any, why: BaseException) -> None:
+    async def _open(self) -> AIOKafkaProducer:
+        async with self._opening:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    enable_idempotence=True,
+                    acks="all",
+                    max_batch_size=512 * 1024,
+                    max_request_size=MAX_RECORD_BYTES,
+                    request_timeout_ms=15_000,
+                    retry_backoff_ms=50,
+                    metadata_max_age_ms=60_000,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await _stopped(producer)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _replace(self, producer: AIOKafkaProducer | None, why: BaseException) -> None:
         """Gives the producer up. Whatever it has not acknowledged by then is unknown, and said to be so."""
         if producer is None or producer is not self._producer:
             return
         log.warning("replacing the producer after %r", why)
         self._producer = None
-        gone: AIOKafkaProducer = producer
         unknown, self._unacknowledged = self._unacknowledged, set()
+        await _stopped(producer)
+        for acknowledged in unknown:
+            if not acknowledged.done():
+                acknowledged.set_exception(KafkaTimeoutError("the producer was replaced"))
+
+
+async def _stopped(producer: AIOKafkaProducer | None) -> None:
+    if producer is not None:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(gone.stop(), 5)
-        for future in unknown:
-            _fail(future, RetryableError("store_unavailable", "the producer was replaced"))
-
-    async def _run(self) -> None:
-        while True:
-            while not self._queue:
-                self._wake.clear()
-                await self._wake.wait()
-            record, future = self._queue.popleft()
-            if not future.done():
-                await self._hand_over(record, future)
-
-    async def _hand_over(self, record: Outgoing, future: asyncio.Future[tuple[int, int]]) -> None:
-        producer = self._producer
-        try:
-            producer = producer or await self._open()
-            sent = await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers.items()))
-        except MessageSizeTooLargeError as error:
-            _fail(future, TerminalError("too_large", f"a record of {record.topic}: {error}"))
-        except RetryableError as error:
-            _fail(future, error)
-        except (KafkaError, OSError, TimeoutError, ValueError) as error:
-            _fail(future, RetryableError("store_unavailable", f"sending to {record.topic}: {error!r}"))
-            await self._replace(producer, error)
-        else:
-            self._unacknowledged.add(future)
-            sent.add_done_callback(lambda done: self._acknowledged(done, future, producer))
-
-    def _acknowledged(self, done: asyncio.Future[Any], future: asyncio.Future[tuple[int, int]], producer: AIOKafkaProducer) -> None:
-        self._unacknowledged.discard(future)
-        if done.cancelled():
-            _fail(future, RetryableError("store_unavailable", "the producer was replaced"))
-        elif (error := done.exception()) is None:
-            if not future.done():
-                future.set_result((done.result().partition, done.result().offset))
-        elif isinstance(error, MessageSizeTooLargeError):
-            _fail(future, TerminalError("too_large", str(error)))
-        else:
-            _fail(future, RetryableError("store_unavailable", f"no acknowledgement: {error!r}"))
-            if producer is self._producer:
-                closing = asyncio.ensure_future(self._replace(producer, error))
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
+            await asyncio.wait_for(producer.stop(), 5)
 
 
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _fetching(patience_ms: int) -> dict[str, Any]:
+    """A fetch costs aiokafka half a millisecond whatever it brings: where there is time, the broker collects."""
+    return {"fetch_max_wait_ms": patience_ms, "fetch_min_bytes": 64 * 1024} if patience_ms else {}
 
 
 def _raw(record: Any) -> Raw:
@@ -179,8 +150,9 @@ def _flat(batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Raw]:
 class KafkaReader:
     """Reads partitions of its own choice, in no group. Times out, never hangs; a broken connection is a RetryableError."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, *, patience_ms: int = 0) -> None:
         self._bootstrap = bootstrap
+        self._fetching = _fetching(patience_ms)
         self._consumer: AIOKafkaConsumer | None = None
 
     @property
@@ -195,6 +167,7 @@ class KafkaReader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             metadata_max_age_ms=60_000,
+            **self._fetching,
         )
         async with _unavailable(self._bootstrap):
             try:
@@ -266,12 +239,12 @@ class KafkaGroupReader:
     where the partition is still ours, read again from the committed offset (#738).
     """
 
-    def __init__(self, bootstrap: str, group: str, instance: str, topics: Sequence[str]) -> None:
+    def __init__(self, bootstrap: str, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> None:
         self.epoch = 0
         self.before_revocation: Callable[[], Awaitable[None]] | None = None
         self._bootstrap = bootstrap
         self._topics = list(topics)
-        self._arguments = {"group_id": group, "group_instance_id": f"{group}-{instance}"}
+        self._arguments = {"group_id": group, "group_instance_id": f"{group}-{instance}", **_fetching(patience_ms)}
         self._consumer: AIOKafkaConsumer | None = None
 
     @property

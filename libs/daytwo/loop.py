@@ -27,6 +27,18 @@ log = logging.getLogger(__name__)
 Key = tuple[str, bytes | None]
 
 
+def loops_of(
+    service: Service, broker: Broker, world: World, metrics: Metrics, *, sender: Sender, settings: LoopSettings | None = None
+) -> list[Loop]:
+    """The loops that run a service: one, and where some inputs have patience and others not, one more for the patient ones."""
+    patient = [source for source in service.inputs if source.patience_ms]
+    urgent = [source for source in service.inputs if not source.patience_ms]
+    loop = Loop(service, broker, world, metrics, sender=sender, settings=settings, inputs=urgent or patient)
+    if not urgent or not patient:
+        return [loop]
+    return [loop, Loop(service, broker, world, metrics, sender=sender, settings=settings, inputs=patient, leader=loop)]
+
+
 class StuckError(Exception):
     """A partition stands still while its end moves: the process must be started anew."""
 
@@ -61,9 +73,27 @@ class Loop:
     """Runs one service. `run` returns after `stop`, or raises what made it impossible to go on."""
 
     def __init__(
-        self, service: Service, broker: Broker, world: World, metrics: Metrics, *, sender: Sender, settings: LoopSettings | None = None
+        self,
+        service: Service,
+        broker: Broker,
+        world: World,
+        metrics: Metrics,
+        *,
+        sender: Sender,
+        settings: LoopSettings | None = None,
+        inputs: Sequence[Input[Any]] | None = None,
+        leader: Loop | None = None,
     ) -> None:
+        """`inputs`: those of the service that this loop reads, by default all. `leader`: the loop that starts and stops the service,
+        where this one reads the rest of its inputs.
+        """
         self.service = service
+        self.ended = asyncio.Event()
+        self._inputs = service.inputs if inputs is None else inputs
+        self._leader = leader
+        self._companions: list[Loop] = []
+        if leader is not None:
+            leader._companions.append(self)
         self.state: Literal["starting", "ready", "draining", "stopped"] = "starting"
         self._world = world
         self._clock = world.clock
@@ -71,10 +101,13 @@ class Loop:
         self._metrics = metrics
         self._worker = Worker(service.name, sender, world.clock, world.rng, metrics)
         instance = world.instance(service.name)
-        self._group = broker.group(service.name, instance, [source.topic.name for source in service.inputs])
+        if leader is not None:
+            instance += "-patient"
+        patience_ms = min(source.patience_ms for source in self._inputs)
+        self._group = broker.group(service.name, instance, [source.topic.name for source in self._inputs], patience_ms=patience_ms)
         self._group.before_revocation = self._commit
-        self._following = Following(service.followers, broker, self._worker, world.clock)
-        self._lanes = {source.topic.name: _Lane(source) for source in service.inputs}
+        self._following = Following(service.followers if leader is None else (), broker, self._worker, world.clock)
+        self._lanes = {source.topic.name: _Lane(source) for source in self._inputs}
         self._progress: dict[Partition, Progress] = {}
         self._preparing: dict[Partition, list[Raw]] = {}
         self._chains: dict[Key, deque[Raw]] = defaultdict(deque)
@@ -98,7 +131,7 @@ class Loop:
     async def run(self) -> None:
         background: list[asyncio.Task[None]] = []
         try:
-            await self._until_there(self.service.start)
+            await self._until_there(self._started)
             background.append(asyncio.create_task(self._following.run(), name="follow"))
             background[0].add_done_callback(self._ended)
             await self._first_of(self._following.caught_up.wait())
@@ -117,10 +150,21 @@ class Loop:
             await asyncio.gather(*background, return_exceptions=True)
             await self._group.stop()
             await self._following.stop()
-            await self.service.stop()
+            for companion in self._companions:
+                companion.stop()
+                await companion.ended.wait()
+            if self._leader is None:
+                await self.service.stop()
             self.state = "stopped"
+            self.ended.set()
         if self._failure is not None:
             raise self._failure
+
+    async def _started(self) -> None:
+        if self._leader is None:
+            await self.service.start()
+        elif self._leader.state == "starting":
+            raise RetryableError("store_unavailable", "the service is starting")
 
     async def _first_of(self, waiting: Coroutine[Any, Any, Any]) -> None:
         tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self._stopping.wait())]
@@ -381,7 +425,7 @@ class Loop:
                 log.warning("watching: %s", error)
             for topic, lane in self._lanes.items():
                 self._metrics.in_flight.labels(self.service.name, topic).set(lane.in_flight)
-            if self._clock.monotonic() - sampled >= self._settings.metrics_interval_s:
+            if self._leader is None and self._clock.monotonic() - sampled >= self._settings.metrics_interval_s:
                 sampled = self._clock.monotonic()
                 await self._sample()
 

@@ -27,10 +27,10 @@ class MemoryBroker:
     def sender(self) -> Sender:
         return MemorySender(self)
 
-    def reader(self) -> Reader:
+    def reader(self, *, patience_ms: int = 0) -> Reader:
         return MemoryReader(self)
 
-    def group(self, group: str, instance: str, topics: Sequence[str]) -> GroupReader:
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
         return MemoryGroupReader(self, group, topics)
 
     def partitions(self, topic: str) -> list[Partition]:
@@ -80,9 +80,13 @@ class MemoryBroker:
             member.epoch += 1
             if member.before_revocation is not None:
                 await member.before_revocation()
-        for place, member in enumerate(members):
-            dealt = [p for topic in member.topics for p in self.partitions(topic) if p.number % len(members) == place]
+        for member in members:
+            dealt = [p for topic in member.topics for p in self._share(topic, member, members)]
             member.assign({p: self.offsets.get((group, p), 0) for p in dealt})
+
+    def _share(self, topic: str, member: MemoryGroupReader, members: Sequence[MemoryGroupReader]) -> list[Partition]:
+        reading = [each for each in members if topic in each.topics]
+        return [p for p in self.partitions(topic) if reading[p.number % len(reading)] is member]
 
     async def join(self, member: MemoryGroupReader) -> None:
         self._groups[member.name].append(member)

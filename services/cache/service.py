@@ -49,7 +49,8 @@ def service(
         ],
         deadline_ms=lambda record: record.request.deadline_ms,
     )
-    results = Input(topic=REQUEST_FINISHED, handle=cache.learn, ending=lambda *_: [])  # the request has its end
+    # The request has its end. Until its answer is learned, an equal question is a follower and gets it all the same.
+    results = Input(topic=REQUEST_FINISHED, handle=cache.learn, ending=lambda *_: [], patience_ms=100)
     return Service(
         name="cache",
         inputs=[requests, results],

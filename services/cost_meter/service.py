@@ -38,7 +38,8 @@ def service(*, ledger: Ledger, log: LogReader, clock: Clock, settings: Settings)
         name="cost-meter",
         inputs=(
             Input(topic=REQUEST_ACCEPTED, handle=meter.admit, ending=meter.ended, deadline_ms=lambda a: a.request.deadline_ms),
-            Input(topic=REQUEST_FINISHED, handle=meter.settle, ending=lambda _record, _context, _error: ()),
+            # Until it is settled a request holds its worst case: patience costs room under the cap, never money.
+            Input(topic=REQUEST_FINISHED, handle=meter.settle, ending=lambda _record, _context, _error: (), patience_ms=100),
         ),
         followers=(meter.tenants, meter.deployments, meter.prices),
         start=start,

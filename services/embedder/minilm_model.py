@@ -20,6 +20,7 @@ _PADDED_TOKENS: Final = 512
 class MiniLm:
     name = "minilm-int8"
     dimension = 384
+    static = False
     window = 254
     """The model was trained on 256 tokens; two of them frame the text."""
 

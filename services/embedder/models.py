@@ -34,8 +34,12 @@ class Models:
         """Per text its vector by the model, or why it has none. Raises TerminalError where no model has the name."""
         found: list[Vector | TerminalError] = []
         for part in _slices(texts, self._slice_chars):
-            found += await self._in_thread(partial(self._embed, name, part))
+            found += self._embed(name, part) if self._at_once(name, part) else await self._in_thread(partial(self._embed, name, part))
         return found
+
+    def _at_once(self, name: str, texts: Sequence[str]) -> bool:
+        """True where a hand-over to the thread would take longer than the work."""
+        return name in self._loaded and self._loaded[name].static and sum(map(len, texts)) <= self._slice_chars
 
     def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)

@@ -14,12 +14,14 @@ Tokens = Sequence[int]
 
 
 class Model(Protocol):
-    """An embedding model in memory. Used from one thread at a time."""
+    """An embedding model in memory. Used from one thread at a time, unless it is static."""
 
     name: str
     version: str
     """Of the weights: equal weights give equal versions and vectors that may be compared."""
     dimension: int
+    static: bool
+    """A table of token vectors: without state, and done in microseconds."""
     window: int
     """Most tokens it reads at once."""
 

@@ -23,6 +23,7 @@ _GATHERED_TOKENS: Final = 16_384
 class WordLlama:
     name = "wordllama-256"
     dimension = 256
+    static = True
     window = 1024
 
     def __init__(self) -> None:

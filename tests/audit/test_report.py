@@ -129,7 +129,7 @@ class _Trimmed(MemoryBroker):
         super().__init__(broker.clock)
         self.logs = broker.logs
 
-    def reader(self) -> Any:
+    def reader(self, *, patience_ms: int = 0) -> Any:
         return _TrimmedReader(super().reader(), self)
 
 

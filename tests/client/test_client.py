@@ -266,7 +266,7 @@ async def test_results_from_before_the_start_are_not_taken(broker: MemoryBroker)
 class Breaking(MemoryBroker):
     """Its readers break after each record they gave."""
 
-    def reader(self) -> Reader:
+    def reader(self, *, patience_ms: int = 0) -> Reader:
         return BreakingReader(self)
 
 
@@ -299,7 +299,7 @@ class MemoryBrokerOf(MemoryBroker):
 class Crashing(MemoryBroker):
     """Its readers have a bug."""
 
-    def reader(self) -> Reader:
+    def reader(self, *, patience_ms: int = 0) -> Reader:
         return CrashingReader(self)
 
 

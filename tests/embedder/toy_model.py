@@ -12,6 +12,7 @@ from services.embedder.ports import Matrix, Tokens
 class ToyModel:
     version = "1"
     dimension = 8
+    static = False
     window = 4
 
     def __init__(self, name: str = "wordllama-256") -> None:

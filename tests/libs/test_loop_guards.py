@@ -34,7 +34,7 @@ class StuckReader(MemoryGroupReader):
 
 
 class StuckBroker(MemoryBroker):
-    def group(self, group: str, instance: str, topics: Sequence[str]) -> GroupReader:
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
         return StuckReader(self, group, topics)
 
 
