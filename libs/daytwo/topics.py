@@ -92,7 +92,7 @@ REQUEST_MISSED: Final = Topic(
     max_bytes=2097152,
     writers=("cache", ),
     readers=("retriever", ),
-    why="What has no cached answer.",
+    why="What has no cached answer and asks for passages; what asks for none goes straight to request-grounded.",
 )
 
 REQUEST_GROUNDED: Final = Topic(
@@ -103,9 +103,9 @@ REQUEST_GROUNDED: Final = Topic(
     partitions=4,
     retention_hours=168,
     max_bytes=2097152,
-    writers=("retriever", ),
+    writers=("retriever", "cache", ),
     readers=("inference-router", ),
-    why="What a model is to answer, with its passages.",
+    why="What a model is to answer, with its passages if it asked for some.",
 )
 
 REQUEST_FINISHED: Final = Topic(

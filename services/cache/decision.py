@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from daytwo.records import (
     AnswerLearned,
@@ -12,6 +12,7 @@ from daytwo.records import (
     CachePolicy,
     RequestEmbedded,
     RequestFinished,
+    RequestGrounded,
     RequestMissed,
     RequestSubmitted,
     StepTime,
@@ -99,12 +100,13 @@ def refused(record: RequestEmbedded, *, now_ms: int, step: StepTime) -> RequestF
     )
 
 
-def missed(record: RequestEmbedded, *, step: StepTime) -> RequestMissed:
-    return RequestMissed(
-        request=record.request,
-        fingerprint=record.fingerprint,
-        admission=record.admission,
-        question=record.question,
-        vector=record.vector,
-        steps=(*record.steps, step),
-    )
+def missed(record: RequestEmbedded, *, step: StepTime) -> RequestMissed | RequestGrounded:
+    """To the retriever where passages are asked for, else straight on (docs/adr/0009-straight-to-the-router.md)."""
+    rest: dict[str, Any] = {
+        "request": record.request,
+        "fingerprint": record.fingerprint,
+        "admission": record.admission,
+        "question": record.question,
+        "steps": (*record.steps, step),
+    }
+    return RequestGrounded(**rest) if record.request.grounding is None else RequestMissed(**rest, vector=record.vector)

@@ -21,7 +21,7 @@ from daytwo.records import (
     Message,
     RequestEmbedded,
     RequestFinished,
-    RequestMissed,
+    RequestGrounded,
     RequestSubmitted,
     TenantConfigured,
     Usage,
@@ -153,10 +153,10 @@ class Replica:
     def configure(self, tenant: str, policy: CachePolicy) -> None:
         self.tenants.rows[tenant] = TenantConfigured(tenant=tenant, cache=policy)
 
-    async def ask(self, record: RequestEmbedded, *, arrived_ms: int | None = None) -> RequestFinished | RequestMissed:
+    async def ask(self, record: RequestEmbedded, *, arrived_ms: int | None = None) -> RequestFinished | RequestGrounded:
         assert self._answer is not None
         (output,) = await self._answer(record, self._context(arrived_ms))
-        assert isinstance(output, RequestFinished | RequestMissed)
+        assert isinstance(output, RequestFinished | RequestGrounded)
         return output
 
     async def hear(self, end: RequestFinished) -> Sequence[Output]:
@@ -170,7 +170,7 @@ class Replica:
 
     async def learn(self, record: RequestEmbedded, **fields: Any) -> RequestFinished:
         """Has `record` missed, answered by a deployment, and learned."""
-        assert isinstance(await self.ask(record), RequestMissed)
+        assert isinstance(await self.ask(record), RequestGrounded)
         end = result(record.request, self.clock.ms, **fields)
         await self.hear(end)
         return end

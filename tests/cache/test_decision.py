@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daytwo.records import CachePolicy, Message, StepTime, ToolCall
+from daytwo.records import CachePolicy, Grounding, Message, RequestGrounded, RequestMissed, StepTime, ToolCall
 from services.cache.decision import Use, answered, match_of, missed, nearest, refused, servable, use_of
 from services.cache.index import Entry, Neighbour
 from services.cache.learning import another_may_lead, answer_id, draft_of, learned, may_be_learned
@@ -111,15 +111,26 @@ def test_a_refusal_says_when_the_cap_renews() -> None:
     assert refused(embedded(), now_ms=NOW, step=STEP).retry_after_ms is None
 
 
-def test_a_miss_carries_all_that_came_and_its_time() -> None:
+def test_a_miss_that_asks_for_passages_goes_to_the_retriever_with_all_that_came() -> None:
+    record = embedded(near=vector(), grounding=Grounding(collection="manual"))
+    gone_on = missed(record, step=STEP)
+
+    assert isinstance(gone_on, RequestMissed)
+    assert (gone_on.request, gone_on.admission, gone_on.question) == (record.request, record.admission, record.question)
+    assert gone_on.vector == record.vector
+    assert gone_on.steps == (STEP,)
+
+
+def test_a_miss_that_asks_for_none_goes_straight_to_the_router() -> None:
     record = embedded(near=vector())
     gone_on = missed(record, step=STEP)
 
-    assert (gone_on.request, gone_on.admission, gone_on.question, gone_on.vector) == (
+    assert isinstance(gone_on, RequestGrounded)
+    assert (gone_on.request, gone_on.admission, gone_on.question, gone_on.passages) == (
         record.request,
         record.admission,
         record.question,
-        record.vector,
+        (),
     )
     assert gone_on.steps == (STEP,)
 

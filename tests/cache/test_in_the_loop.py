@@ -53,7 +53,7 @@ async def test_fifty_equal_questions_on_the_log_make_one_miss_and_fifty_ends(ben
 
     async with bench.running(cache(bench)):
         await bench.send(*[outgoing(again(question, f"r{n}")) for n in range(50)])
-        (leader,) = await bench.records("request-missed", 1)
+        (leader,) = await bench.records("request-grounded", 1)
         await bench.send(outgoing(result(leader.request, SystemClock().now_ms())))
         ends = await bench.records("request-finished", 50)
 
@@ -68,7 +68,7 @@ async def test_a_restarted_cache_answers_what_the_one_before_learned(bench: Benc
     question = embedded(f"Where are you, {bench.tenant}?", tenant=bench.tenant, deadline_ms=deadline_ms)
     async with bench.running(cache(bench)):
         await bench.send(outgoing(question))
-        (missed,) = await bench.records("request-missed", 1)
+        (missed,) = await bench.records("request-grounded", 1)
         await bench.send(outgoing(result(missed.request, SystemClock().now_ms())))
         await bench.records("answer-learned", 1)
 

@@ -9,7 +9,7 @@ import pytest
 
 from daytwo.errors import TerminalError
 from daytwo.flow import Change, Tombstone
-from daytwo.records import AnswerLearned, CachePolicy, Message, RequestFinished, RequestMissed, Tool
+from daytwo.records import AnswerLearned, CachePolicy, Message, RequestFinished, RequestGrounded, Tool
 from daytwo.topics import ANSWER_LEARNED
 from tests.cache.builders import POLICY, START_MS, ManualClock, Replica, again, answer, embedded, failure, result, settle, vector
 from tests.cache.fake_answers import FakeAnswers
@@ -32,11 +32,11 @@ def replica(answers: FakeAnswers, clock: ManualClock) -> Replica:
     return Replica(answers, clock)
 
 
-def kind(end: RequestFinished | RequestMissed) -> str:
+def kind(end: RequestFinished | RequestGrounded) -> str:
     return end.cache_match.kind if isinstance(end, RequestFinished) and end.cache_match else type(end).__name__
 
 
-async def asked_later(replica: Replica, text: str = "How do I reset my password?", **fields: Any) -> RequestFinished | RequestMissed:
+async def asked_later(replica: Replica, text: str = "How do I reset my password?", **fields: Any) -> RequestFinished | RequestGrounded:
     """Asks a second after all that was."""
     await replica.clock.advance(1000)
     return await replica.ask(embedded(text, **{"request_id": "later", **fields}))
@@ -72,14 +72,14 @@ async def test_a_question_near_enough_in_meaning_has_the_answer_and_says_what_it
     assert near.cache_match is not None
     assert (near.cache_match.kind, near.cache_match.question) == ("semantic", "How do I reset my password?")
     assert near.cache_match.similarity == pytest.approx(0.901, abs=1e-6)
-    assert isinstance(far, RequestMissed)
+    assert isinstance(far, RequestGrounded)
 
 
 async def test_a_threshold_above_one_leaves_exact_hits_only(replica: Replica) -> None:
     await replica.learn(embedded(near=vector()))
     replica.configure("acme", replace(POLICY, threshold=1.01))
 
-    assert kind(await asked_later(replica, "In other words", near=vector(), request_id="r3")) == "RequestMissed"
+    assert kind(await asked_later(replica, "In other words", near=vector(), request_id="r3")) == "RequestGrounded"
     assert kind(await asked_later(replica)) == "exact"
 
 
@@ -87,7 +87,7 @@ async def test_tenants_never_share(replica: Replica) -> None:
     replica.configure("globex", POLICY)
     await replica.learn(embedded(near=vector()))
 
-    assert kind(await asked_later(replica, tenant="globex", near=vector())) == "RequestMissed"
+    assert kind(await asked_later(replica, tenant="globex", near=vector())) == "RequestGrounded"
     assert kind(await asked_later(replica, near=vector())) == "exact"
 
 
@@ -96,7 +96,7 @@ async def test_an_answer_that_claims_another_tenant_is_not_served(replica: Repli
     for key, kept in answers.answers.items():
         answers.answers[key] = replace(kept, tenant="globex")
 
-    assert kind(await asked_later(replica)) == "RequestMissed"
+    assert kind(await asked_later(replica)) == "RequestGrounded"
 
 
 async def test_a_record_under_another_tenants_key_is_ignored(replica: Replica) -> None:
@@ -105,7 +105,7 @@ async def test_a_record_under_another_tenants_key_is_ignored(replica: Replica) -
 
     await replica.service.followers[1].apply([Change(key=f"acme/{stray.question}", record=stray, partition=0, offset=0)])
 
-    assert kind(await asked_later(replica, tenant="globex")) == "RequestMissed"
+    assert kind(await asked_later(replica, tenant="globex")) == "RequestGrounded"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ async def test_a_record_under_another_tenants_key_is_ignored(replica: Replica) -
 async def test_other_parameters_or_instructions_are_another_scope(replica: Replica, other: dict[str, Any]) -> None:
     await replica.learn(embedded(near=vector()))
 
-    assert kind(await asked_later(replica, "In other words", near=vector(), **other)) == "RequestMissed"
+    assert kind(await asked_later(replica, "In other words", near=vector(), **other)) == "RequestGrounded"
     assert kind(await asked_later(replica, "In other words", near=vector(), request_id="r4")) == "semantic"
 
 
@@ -135,7 +135,7 @@ async def test_tools_and_longer_conversations_are_matched_exactly_only(replica: 
     await replica.learn(embedded(near=vector(), **other))
 
     changed = {**other, "messages": (*other.get("messages", ())[:-1], Message(role="user", content="In other words"))}
-    assert kind(await asked_later(replica, near=vector(), **changed)) == "RequestMissed"
+    assert kind(await asked_later(replica, near=vector(), **changed)) == "RequestGrounded"
     assert kind(await asked_later(replica, near=vector(), **other, request_id="r4")) == "exact"
 
 
@@ -148,7 +148,7 @@ async def test_an_answer_is_served_until_its_time_to_live_ends(replica: Replica,
     exact = await replica.ask(embedded(request_id="r3", **late))
     near = await replica.ask(embedded("In other words", near=vector(), request_id="r4", **late))
 
-    assert [kind(each) for each in (before, exact, near)] == ["exact", "RequestMissed", "RequestMissed"]
+    assert [kind(each) for each in (before, exact, near)] == ["exact", "RequestGrounded", "RequestGrounded"]
 
 
 async def test_a_hit_takes_one_call_of_the_store_and_a_miss_one(replica: Replica, answers: FakeAnswers) -> None:
@@ -168,7 +168,7 @@ async def test_a_hit_takes_one_call_of_the_store_and_a_miss_one(replica: Replica
 async def test_a_request_that_opts_out_is_not_answered_from_the_cache(replica: Replica, mode: Any) -> None:
     await replica.learn(embedded())
 
-    assert kind(await asked_later(replica, cache=mode)) == "RequestMissed"
+    assert kind(await asked_later(replica, cache=mode)) == "RequestGrounded"
 
 
 async def test_off_learns_nothing_and_refresh_replaces_what_was_known(replica: Replica) -> None:
@@ -186,7 +186,7 @@ async def test_off_takes_no_call_of_the_store_neither_does_a_tenant_without_cach
     replica.configure("plain", CachePolicy(enabled=False))
     ends = [await replica.ask(embedded(cache="off")), await replica.ask(embedded(tenant="plain")), await replica.ask(embedded(tenant="x"))]
 
-    assert [kind(end) for end in ends] == ["RequestMissed"] * 3
+    assert [kind(end) for end in ends] == ["RequestGrounded"] * 3
     assert answers.calls == 0
 
 
@@ -244,7 +244,7 @@ async def test_fifty_equal_questions_make_one_miss(replica: Replica, clock: Manu
     groups = [[record] for record in records] if together else [records]
     asking = [asyncio.create_task(in_turn(replica, group, ends)) for group in groups]
     await clock.advance(700)
-    assert [kind(end) for end in ends] == ["RequestMissed"]
+    assert [kind(end) for end in ends] == ["RequestGrounded"]
     await replica.hear(result(ends[0].request, clock.ms))
     for each in asking:
         await now(each)
@@ -274,7 +274,7 @@ async def test_when_the_leader_fails_one_follower_leads_and_the_others_wait_for_
     await clock.advance(300)
     await replica.hear(failure(leader.request, clock.ms))
     await settle()
-    assert [kind(end) for end in ends] == ["RequestMissed"]
+    assert [kind(end) for end in ends] == ["RequestGrounded"]
     await replica.hear(result(ends[0].request, clock.ms))
     for each in asking:
         await now(each)
@@ -291,7 +291,7 @@ async def test_when_the_answer_may_not_be_kept_the_others_go_on_at_once(replica:
     await replica.hear(result(leader.request, clock.ms, finish_reason="length"))
     await now(asking)
 
-    assert [kind(end) for end in ends] == ["RequestMissed"] * 4
+    assert [kind(end) for end in ends] == ["RequestGrounded"] * 4
 
 
 async def test_nobody_waits_longer_than_the_bound_however_many_wait(replica: Replica, clock: ManualClock) -> None:
@@ -303,7 +303,7 @@ async def test_nobody_waits_longer_than_the_bound_however_many_wait(replica: Rep
     await clock.advance(200)
     await now(asking)
 
-    assert [kind(end) for end in ends] == ["RequestMissed"] * 7
+    assert [kind(end) for end in ends] == ["RequestGrounded"] * 7
 
 
 async def test_nobody_waits_into_the_time_it_needs_for_itself(replica: Replica, clock: ManualClock) -> None:
@@ -313,7 +313,7 @@ async def test_nobody_waits_into_the_time_it_needs_for_itself(replica: Replica, 
     assert not hurried.done()
     await clock.advance(200)
 
-    assert kind(await now(hurried)) == "RequestMissed"
+    assert kind(await now(hurried)) == "RequestGrounded"
 
 
 async def test_refresh_and_off_do_not_wait_and_off_is_not_waited_for(replica: Replica) -> None:
@@ -321,7 +321,7 @@ async def test_refresh_and_off_do_not_wait_and_off_is_not_waited_for(replica: Re
     leader = await replica.ask(embedded(request_id="r2"))
     refresh = await now(asyncio.create_task(replica.ask(embedded(request_id="r3", cache="refresh"))))
 
-    assert [kind(each) for each in (off, leader, refresh)] == ["RequestMissed"] * 3
+    assert [kind(each) for each in (off, leader, refresh)] == ["RequestGrounded"] * 3
 
 
 async def test_refresh_is_waited_for(replica: Replica, clock: ManualClock) -> None:
@@ -353,7 +353,7 @@ async def test_a_request_that_went_on_goes_on_again_though_there_is_an_answer_no
     await replica.learn(leader)
     await asked_later(replica)
 
-    assert kind(await replica.ask(leader)) == "RequestMissed"
+    assert kind(await replica.ask(leader)) == "RequestGrounded"
 
 
 async def test_a_result_that_is_read_again_learns_the_same_or_nothing(replica: Replica) -> None:
@@ -386,11 +386,11 @@ async def test_an_answer_too_large_is_not_learned_and_holds_nobody_back(replica:
     large = Message(role="assistant", content="x" * 300_000)
 
     assert await replica.hear(result(record.request, START_MS, message=large)) == []
-    assert kind(await replica.ask(embedded(request_id="r2"))) == "RequestMissed"
+    assert kind(await replica.ask(embedded(request_id="r2"))) == "RequestGrounded"
 
 
 async def test_a_question_too_large_to_be_learned_goes_on(replica: Replica, answers: FakeAnswers) -> None:
-    assert kind(await replica.ask(embedded("x" * 300_000))) == "RequestMissed"
+    assert kind(await replica.ask(embedded("x" * 300_000))) == "RequestGrounded"
     assert answers.calls == 0
 
 
@@ -437,7 +437,7 @@ async def test_a_tombstone_takes_the_answer_from_index_and_store(replica: Replic
     assert isinstance(known, AnswerLearned)
     await replica.follow([Tombstone(topic=ANSWER_LEARNED, key=f"acme/{known.question}")])
 
-    assert kind(await asked_later(replica)) == "RequestMissed"
+    assert kind(await asked_later(replica)) == "RequestGrounded"
     assert not answers.answers
 
 
@@ -451,7 +451,7 @@ async def test_while_redis_is_away_every_request_goes_on_and_afterwards_all_is_a
     await replica.follow([answer("learned elsewhere")])
     answers.down = False
 
-    assert [kind(each) for each in away] == ["RequestMissed"] * 3
+    assert [kind(each) for each in away] == ["RequestGrounded"] * 3
     assert isinstance(poor, RequestFinished)
     assert (poor.reason, unlearned) == ("budget_exceeded", [])
     assert kind(await asked_later(replica)) == "exact"
@@ -464,7 +464,7 @@ async def test_who_waits_when_redis_goes_away_goes_on(replica: Replica, answers:
     answers.down = True
     await clock.advance(300)
 
-    assert kind(await now(waiting)) == "RequestMissed"
+    assert kind(await now(waiting)) == "RequestGrounded"
 
 
 async def test_a_request_that_cannot_be_processed_has_its_end_and_a_result_needs_none(replica: Replica) -> None:
