@@ -30,7 +30,7 @@ SETTINGS = {
     "broker.heartbeat.interval.ms": "1000",
     "message.max.bytes": str(2 * 1024**2),
     # The defaults, 3 and 8, are for a machine of its own; here they only take turns on two cores.
-    "num.network.threads": "2",
+    "num.network.threads": "1",
     "num.io.threads": "2",
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.replication.factor": "1",
