@@ -17,8 +17,8 @@ from daytwo.records import (
     TenantConfigured,
 )
 
-Scenario = Literal["uncached", "exact", "semantic", "grounded"]
-SCENARIOS: Final[tuple[Scenario, ...]] = ("uncached", "exact", "semantic", "grounded")
+Scenario = Literal["uncached", "missed", "exact", "semantic", "grounded"]
+SCENARIOS: Final[tuple[Scenario, ...]] = ("uncached", "missed", "exact", "semantic", "grounded")
 
 KNOWN_QUESTIONS: Final = 200
 """Questions the cached scenarios repeat."""
@@ -101,8 +101,10 @@ def configuration(provider_url: str) -> list[TenantConfigured | DeploymentConfig
 
 
 def _cache(scenario: Scenario) -> CachePolicy:
-    """Every scenario asks and teaches the cache; 0.9 is what the same words in another order reach."""
-    return CachePolicy(threshold=0.9 if scenario == "semantic" else 0.95)
+    """`uncached` leaves the cache out, as the proxy it is held against has none; every other scenario asks and teaches it.
+    0.9 is what the same words in another order reach.
+    """
+    return CachePolicy(enabled=scenario != "uncached", threshold=0.9 if scenario == "semantic" else 0.95)
 
 
 def documents(run: str) -> list[DocumentSubmitted]:

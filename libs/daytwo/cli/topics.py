@@ -10,7 +10,8 @@ import click
 from daytwo.broker import Broker
 from daytwo.cli import show
 from daytwo.cli.site import Site
-from daytwo.topics import TOPIC_NAMED
+from daytwo.provision import ROAD_PARTITIONS, partitions_of
+from daytwo.topics import REQUEST_SUBMITTED, TOPIC_NAMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +50,13 @@ async def _rows(site: Site) -> list[Row]:
 
 
 def compare(existing: Mapping[str, int], records: Mapping[str, int]) -> Iterator[Row]:
-    """Declared topics in their order, then those that nobody declared."""
+    """Declared topics in their order, then those that nobody declared. All topics of the road must have as many partitions as its first."""
+    road = existing.get(REQUEST_SUBMITTED.name, ROAD_PARTITIONS)
     for name, topic in TOPIC_NAMED.items():
         there = existing.get(name)
-        state = "missing" if there is None else "ok" if there == topic.partitions else "differs"
-        yield Row(topic=name, state=state, declared=topic.partitions, partitions=there, records=records.get(name))
+        wanted = partitions_of(topic, road)
+        state = "missing" if there is None else "ok" if there == wanted else "differs"
+        yield Row(topic=name, state=state, declared=wanted, partitions=there, records=records.get(name))
     for name in sorted(existing.keys() - TOPIC_NAMED.keys()):
         yield Row(topic=name, state="not declared", declared=None, partitions=existing[name], records=None)
 
