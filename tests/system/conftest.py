@@ -55,6 +55,7 @@ async def configure(stack: dict[str, Any]) -> None:
     await sender.start()
     await sender.send([outgoing(record) for record in configuration(stack)])
     await sender.stop()
+    await asyncio.sleep(2)  # every service follows within a second; none says when it has
 
 
 @pytest.fixture(scope="session")
