@@ -10,10 +10,11 @@ from deploy.bench.targets import Target, largest_costs, targets
 Figures = Mapping[str, Any]
 VERDICTS: Final = {True: "met", False: "**NOT met**", None: "not measured"}
 NAMES: Final = {
-    "uncached": "uncached, ungrounded",
+    "uncached": "uncached (the tenant's cache is off), ungrounded",
+    "missed": "asks the cache, misses, is learned, ungrounded",
     "exact": "cached, same text",
     "semantic": "cached, same meaning",
-    "grounded": "grounded, uncached",
+    "grounded": "grounded, asks the cache and misses",
 }
 
 

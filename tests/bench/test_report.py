@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from deploy.bench import proxy
 from deploy.bench.plan import QUICK
 from deploy.bench.quantiles import quantiles
+from deploy.bench.questions import SCENARIOS
 from deploy.bench.report import markdown
 from deploy.bench.targets import largest_costs, targets
 
@@ -33,7 +34,7 @@ def run(per_s: float = 900.0, p50: float = 20.0, p99: float = 100.0) -> dict[str
 
 @pytest.fixture
 def figures() -> dict[str, Any]:
-    road = {"uncached": run(), "exact": run(p50=9.0), "semantic": run(p50=9.0)}
+    road = {scenario: run(p50=9.0) for scenario in SCENARIOS} | {"uncached": run()}
     return {
         "command": "make bench",
         "quick": False,
