@@ -147,12 +147,12 @@ def _flat(batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Raw]:
     return [_raw(record) for records in batches.values() for record in records]
 
 
-class KafkaReader:
-    """Reads partitions of its own choice, in no group. Times out, never hangs; a broken connection is a RetryableError."""
+class _Consumer:
+    """An aiokafka consumer that can be started, stopped and started again."""
 
-    def __init__(self, bootstrap: str, *, patience_ms: int = 0) -> None:
+    def __init__(self, bootstrap: str, **settings: Any) -> None:
         self._bootstrap = bootstrap
-        self._fetching = _fetching(patience_ms)
+        self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
 
     @property
@@ -161,14 +161,18 @@ class KafkaReader:
             raise RetryableError("store_unavailable", "the reader is not started")
         return self._consumer
 
+    def _subscribe(self, consumer: AIOKafkaConsumer) -> None:
+        """What is to be read, where a group deals it out."""
+
     async def start(self) -> None:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             metadata_max_age_ms=60_000,
-            **self._fetching,
+            **self._settings,
         )
+        self._subscribe(consumer)
         async with _unavailable(self._bootstrap):
             try:
                 await consumer.start()
@@ -184,14 +188,25 @@ class KafkaReader:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(consumer.stop(), 5)
 
+    async def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        if not partitions:
+            return {}
+        async with _unavailable(self._bootstrap):
+            found = await self._open.end_offsets([TopicPartition(*p) for p in partitions])
+        return {Partition(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+
+class KafkaReader(_Consumer):
+    """Reads partitions of its own choice, in no group. Times out, never hangs; a broken connection is a RetryableError."""
+
+    def __init__(self, bootstrap: str, *, patience_ms: int = 0) -> None:
+        super().__init__(bootstrap, **_fetching(patience_ms))
+
     async def partitions(self, topic: str) -> Sequence[Partition]:
         async with _unavailable(self._bootstrap):
             # A consumer without subscription knows only the topics it asked for, and has no public way to ask.
             numbers = await self._open._client._wait_on_metadata(topic)
         return [Partition(topic, number) for number in sorted(numbers)]
-
-    async def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        return await _ends(self._open, partitions, self._bootstrap)
 
     async def offsets_at(self, partitions: Sequence[Partition], timestamp_ms: int) -> Mapping[Partition, int]:
         ends = await self.ends(partitions)  # asked first: what arrives meanwhile is then found, not passed over
@@ -234,53 +249,29 @@ class _Epoch(ConsumerRebalanceListener):  # type: ignore[misc]
         log.info("assigned %d partitions", len(assigned))
 
 
-class KafkaGroupReader:
+class KafkaGroupReader(_Consumer):
     """A static member of a consumer group. Its positions are those of aiokafka; records of an older epoch are dropped and,
     where the partition is still ours, read again from the committed offset (#738).
     """
 
     def __init__(self, bootstrap: str, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> None:
-        self.epoch = 0
-        self.before_revocation: Callable[[], Awaitable[None]] | None = None
-        self._bootstrap = bootstrap
-        self._topics = list(topics)
-        self._arguments = {"group_id": group, "group_instance_id": f"{group}-{instance}", **_fetching(patience_ms)}
-        self._consumer: AIOKafkaConsumer | None = None
-
-    @property
-    def _open(self) -> AIOKafkaConsumer:
-        if self._consumer is None:
-            raise RetryableError("store_unavailable", "the reader is not started")
-        return self._consumer
-
-    async def start(self) -> None:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
+        super().__init__(
+            bootstrap,
+            group_id=group,
+            group_instance_id=f"{group}-{instance}",
+            # No member is thrown out for thinking long; one that died is missed within the session's time.
             max_poll_interval_ms=86_400_000,
             session_timeout_ms=10_000,
             heartbeat_interval_ms=3_000,
-            max_partition_fetch_bytes=1024 * 1024,
-            metadata_max_age_ms=60_000,
             retry_backoff_ms=100,
-            **self._arguments,
+            **_fetching(patience_ms),
         )
-        consumer.subscribe(self._topics, listener=_Epoch(self))
-        async with _unavailable(self._bootstrap):
-            try:
-                await consumer.start()
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    await consumer.stop()
-                raise
-        self._consumer = consumer
+        self.epoch = 0
+        self.before_revocation: Callable[[], Awaitable[None]] | None = None
+        self._topics = list(topics)
 
-    async def stop(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(consumer.stop(), 5)
+    def _subscribe(self, consumer: AIOKafkaConsumer) -> None:
+        consumer.subscribe(self._topics, listener=_Epoch(self))
 
     async def read(self, timeout_s: float, most: int) -> Sequence[Raw]:
         epoch = self.epoch
@@ -308,9 +299,6 @@ class KafkaGroupReader:
             committed: int | None = await self._open.committed(TopicPartition(*partition))
         return committed
 
-    async def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        return await _ends(self._open, partitions, self._bootstrap)
-
     async def position(self, partition: Partition) -> int:
         async with _unavailable(self._bootstrap):
             position: int = await asyncio.wait_for(self._open.position(TopicPartition(*partition)), 10)
@@ -321,14 +309,6 @@ class KafkaGroupReader:
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         self._open.resume(*[TopicPartition(*p) for p in partitions])
-
-
-async def _ends(consumer: AIOKafkaConsumer, partitions: Sequence[Partition], bootstrap: str) -> Mapping[Partition, int]:
-    if not partitions:
-        return {}
-    async with _unavailable(bootstrap):
-        found = await consumer.end_offsets([TopicPartition(*p) for p in partitions])
-    return {Partition(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
 
 @contextlib.asynccontextmanager
