@@ -28,6 +28,14 @@ class Quote:
     """Nano-dollars per call."""
     source: str
     """Where the price is from, for example genai-prices:openai/gpt-4o-mini or daytwo.yaml."""
+    reasoning_nano_per_mtok: int | None = None
+    """Nano-dollars per million reasoning tokens; null: as output."""
+    image_nano: int = 0
+    """Nano-dollars per image."""
+    discount_permille: int = 0
+    """Thousandths off all of it, for the lane of the request; 0 to 1000."""
+    is_bound: bool = False
+    """True: no price is known, this is the tenant's unpriced_bound."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Quote:
@@ -38,6 +46,10 @@ class Quote:
             output_nano_per_mtok=value["output_nano_per_mtok"],
             request_nano=value["request_nano"],
             source=value["source"],
+            reasoning_nano_per_mtok=value["reasoning_nano_per_mtok"],
+            image_nano=value["image_nano"],
+            discount_permille=int32(value["discount_permille"]),
+            is_bound=value["is_bound"],
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -48,6 +60,57 @@ class Quote:
             "output_nano_per_mtok": int64(self.output_nano_per_mtok),
             "request_nano": int64(self.request_nano),
             "source": self.source,
+            "reasoning_nano_per_mtok": None if self.reasoning_nano_per_mtok is None else int64(self.reasoning_nano_per_mtok),
+            "image_nano": int64(self.image_nano),
+            "discount_permille": int32(self.discount_permille),
+            "is_bound": boolean(self.is_bound),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitHit:
+    """A cap or rate limit that left no room for a request."""
+
+    scope: str
+    """tenant, user, workflow, session or agent."""
+    subject: str
+    """The user, workflow, session or agent; empty for the tenant."""
+    kind: str
+    """money (a cap in nano-dollars), tokens or concurrency (caps); request_rate or token_rate (rate limits)."""
+    period: str
+    """minute, hour, day, month or total; empty for concurrency."""
+    limit: int
+    """Nano-dollars, tokens or requests."""
+    used: int
+    """In the same unit: settled and reserved at that moment."""
+    wanted: int
+    """In the same unit: what the request would have reserved."""
+    retry_at_ms: int | None = None
+    """When it could fit, epoch milliseconds; null: not known, or never."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> LimitHit:
+        return cls(
+            scope=value["scope"],
+            subject=value["subject"],
+            kind=value["kind"],
+            period=value["period"],
+            limit=value["limit"],
+            used=value["used"],
+            wanted=value["wanted"],
+            retry_at_ms=value["retry_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "scope": self.scope,
+            "subject": self.subject,
+            "kind": self.kind,
+            "period": self.period,
+            "limit": int64(self.limit),
+            "used": int64(self.used),
+            "wanted": int64(self.wanted),
+            "retry_at_ms": None if self.retry_at_ms is None else int64(self.retry_at_ms),
         }
 
 
@@ -69,6 +132,18 @@ class Admission:
     """Why cache_only, else empty."""
     retry_at_ms: int | None = None
     """When the cap that was hit renews, epoch milliseconds."""
+    reserved_tokens: int = 0
+    """Tokens reserved: attempts x (bound of input tokens + max_tokens)."""
+    at_ms: int = 0
+    """The moment that chose the windows of the caps, epoch milliseconds; 0: the timestamp of request-accepted."""
+    round: int = 0
+    """How often the ledger was asked about this request before: more than 0 after it waited."""
+    then: tuple[str, ...] = ()
+    """Of cache_only: what is to be tried if the cache has no answer (as TenantConfigured.at_limit); empty: it is refused."""
+    asked_model: str = ""
+    """The model the request asked for, where a cheaper route was taken instead; else empty."""
+    limit_hit: LimitHit | None = None
+    """The limit that cache_only or the cheaper route is due to."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Admission:
@@ -80,6 +155,12 @@ class Admission:
             quotes=tuple([Quote.from_avro(item) for item in value["quotes"]]),
             reason=value["reason"],
             retry_at_ms=value["retry_at_ms"],
+            reserved_tokens=value["reserved_tokens"],
+            at_ms=value["at_ms"],
+            round=int32(value["round"]),
+            then=tuple(value["then"]),
+            asked_model=value["asked_model"],
+            limit_hit=None if value["limit_hit"] is None else LimitHit.from_avro(value["limit_hit"]),
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -91,6 +172,95 @@ class Admission:
             "quotes": [item.to_avro() for item in self.quotes],
             "reason": self.reason,
             "retry_at_ms": None if self.retry_at_ms is None else int64(self.retry_at_ms),
+            "reserved_tokens": int64(self.reserved_tokens),
+            "at_ms": int64(self.at_ms),
+            "round": int32(self.round),
+            "then": self.then,
+            "asked_model": self.asked_model,
+            "limit_hit": None if self.limit_hit is None else ("daytwo.LimitHit", self.limit_hit.to_avro()),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRaised:
+    """Something about money that a person should see, or its end. Of one alert_id the latest record holds."""
+
+    alert_id: str
+    """uuid5 of kind, tenant, scope, subject, period and threshold: the same alert has the same id."""
+    kind: str
+    """cap_used, anomaly, spend_rate, over_billed, usage_missing, unpriced_model or ledger_closed."""
+    state: str
+    """raised or resolved."""
+    severity: str
+    """info, warning or critical."""
+    tenant: str
+    """Tenant; empty: of the installation."""
+    scope: str = ""
+    """tenant, user, workflow, session, agent or deployment; empty: of the installation."""
+    subject: str = ""
+    """The user, workflow, session, agent or deployment; empty for the tenant."""
+    model: str = ""
+    """Model as the provider calls it, or empty."""
+    period: str = ""
+    """hour, day, month, total, week or empty."""
+    unit: str = ""
+    """Of limit and used: nano_dollars, tokens, requests or empty."""
+    threshold_percent: int = 0
+    """Of cap_used: 50, 80, 95 or 100; else 0."""
+    limit: int = 0
+    """The cap, the bound, or what was to be expected."""
+    used: int = 0
+    """What it is."""
+    request_id: str = ""
+    """The request that showed it, or empty."""
+    detail: str
+    """For people."""
+    raised_at_ms: int
+    """When it was raised first, epoch milliseconds."""
+    at_ms: int
+    """When this record was written, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> AlertRaised:
+        return cls(
+            alert_id=value["alert_id"],
+            kind=value["kind"],
+            state=value["state"],
+            severity=value["severity"],
+            tenant=value["tenant"],
+            scope=value["scope"],
+            subject=value["subject"],
+            model=value["model"],
+            period=value["period"],
+            unit=value["unit"],
+            threshold_percent=int32(value["threshold_percent"]),
+            limit=value["limit"],
+            used=value["used"],
+            request_id=value["request_id"],
+            detail=value["detail"],
+            raised_at_ms=value["raised_at_ms"],
+            at_ms=value["at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "alert_id": self.alert_id,
+            "kind": self.kind,
+            "state": self.state,
+            "severity": self.severity,
+            "tenant": self.tenant,
+            "scope": self.scope,
+            "subject": self.subject,
+            "model": self.model,
+            "period": self.period,
+            "unit": self.unit,
+            "threshold_percent": int32(self.threshold_percent),
+            "limit": int64(self.limit),
+            "used": int64(self.used),
+            "request_id": self.request_id,
+            "detail": self.detail,
+            "raised_at_ms": int64(self.raised_at_ms),
+            "at_ms": int64(self.at_ms),
         }
 
 
@@ -232,6 +402,10 @@ class Usage:
     """Of these, tokens the provider had cached."""
     output_tokens: int = 0
     """Tokens written, reasoning included."""
+    reasoning_tokens: int = 0
+    """Of the output tokens, those of reasoning."""
+    images: int = 0
+    """Images charged for."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Usage:
@@ -239,6 +413,8 @@ class Usage:
             input_tokens=value["input_tokens"],
             cached_input_tokens=value["cached_input_tokens"],
             output_tokens=value["output_tokens"],
+            reasoning_tokens=value["reasoning_tokens"],
+            images=value["images"],
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -246,6 +422,8 @@ class Usage:
             "input_tokens": int64(self.input_tokens),
             "cached_input_tokens": int64(self.cached_input_tokens),
             "output_tokens": int64(self.output_tokens),
+            "reasoning_tokens": int64(self.reasoning_tokens),
+            "images": int64(self.images),
         }
 
 
@@ -485,6 +663,8 @@ class AttemptSummary:
     """Milliseconds from call to end."""
     cost_nano: int
     """Nano-dollars booked; for unknown the worst case."""
+    bound_nano: int = 0
+    """Nano-dollars it could cost at most by the bound; a higher cost_nano is what the provider billed against it. 0: not known."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptSummary:
@@ -495,6 +675,7 @@ class AttemptSummary:
             reason=value["reason"],
             latency_ms=value["latency_ms"],
             cost_nano=value["cost_nano"],
+            bound_nano=value["bound_nano"],
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -505,6 +686,7 @@ class AttemptSummary:
             "reason": self.reason,
             "latency_ms": double(self.latency_ms),
             "cost_nano": int64(self.cost_nano),
+            "bound_nano": int64(self.bound_nano),
         }
 
 
@@ -578,11 +760,13 @@ class Cap:
     """A spending cap that holds."""
 
     scope: str
-    """tenant, or user or workflow (each user or workflow of the tenant has the cap of its own)."""
+    """tenant, user, workflow, session or agent."""
     period: str
     """hour, day, month (UTC) or total."""
     limit_nano: int
     """Nano-dollars; settled + reserved never exceeds it."""
+    subject: str = "*"
+    """Which users, workflows, ... of the tenant; * stands for any letters. Each subject that matches has the limit of its own, and of several patterns the most specific holds. Of scope tenant: *."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Cap:
@@ -590,6 +774,7 @@ class Cap:
             scope=value["scope"],
             period=value["period"],
             limit_nano=value["limit_nano"],
+            subject=value["subject"],
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -597,6 +782,7 @@ class Cap:
             "scope": self.scope,
             "period": self.period,
             "limit_nano": int64(self.limit_nano),
+            "subject": self.subject,
         }
 
 
@@ -691,6 +877,131 @@ class ChunkEmbedded:
         return {
             "chunk": self.chunk.to_avro(),
             "vector": None if self.vector is None else ("daytwo.Vector", self.vector.to_avro()),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyCap:
+    """A cap of requests that are open at the same time; it holds."""
+
+    scope: str
+    """tenant, user, workflow, session or agent."""
+    subject: str = "*"
+    """Which users, workflows, ... of the tenant; * stands for any letters. Each subject that matches has the limit of its own, and of several patterns the most specific holds. Of scope tenant: *."""
+    limit_requests: int
+    """Requests admitted and not ended."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> ConcurrencyCap:
+        return cls(
+            scope=value["scope"],
+            subject=value["subject"],
+            limit_requests=value["limit_requests"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "scope": self.scope,
+            "subject": self.subject,
+            "limit_requests": int64(self.limit_requests),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationChanged:
+    """One record that `daytwo apply` wrote or deleted: who, when, from what to what."""
+
+    change_id: str
+    """Id of the run of `daytwo apply`; its changes share it."""
+    topic: str
+    """Topic of the record."""
+    key: str
+    """Key of the record."""
+    before: str
+    """JSON of the record before, secrets left out; empty: there was none."""
+    after: str
+    """JSON of the record now, secrets left out; empty: it was deleted."""
+    by: str
+    """Who did it, for example ann@laptop."""
+    source: str
+    """File that was applied."""
+    at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> ConfigurationChanged:
+        return cls(
+            change_id=value["change_id"],
+            topic=value["topic"],
+            key=value["key"],
+            before=value["before"],
+            after=value["after"],
+            by=value["by"],
+            source=value["source"],
+            at_ms=value["at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "change_id": self.change_id,
+            "topic": self.topic,
+            "key": self.key,
+            "before": self.before,
+            "after": self.after,
+            "by": self.by,
+            "source": self.source,
+            "at_ms": int64(self.at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostCorrected:
+    """A correction of what an attempt cost, found later. History is not rewritten; whoever sums up adds it."""
+
+    correction_id: str
+    """uuid5 of attempt and source: the same correction has the same id."""
+    tenant: str
+    """Tenant of the request."""
+    request_id: str
+    """Id of the request."""
+    attempt_id: str
+    """Id of the attempt."""
+    delta_nano: int
+    """Nano-dollars to be added to the cost that was booked; negative: booked too much."""
+    reason: str
+    """reprice or reconcile."""
+    source: str
+    """Bill or price file it is from."""
+    by: str
+    """Who did it, for example ann@laptop."""
+    at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> CostCorrected:
+        return cls(
+            correction_id=value["correction_id"],
+            tenant=value["tenant"],
+            request_id=value["request_id"],
+            attempt_id=value["attempt_id"],
+            delta_nano=value["delta_nano"],
+            reason=value["reason"],
+            source=value["source"],
+            by=value["by"],
+            at_ms=value["at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "correction_id": self.correction_id,
+            "tenant": self.tenant,
+            "request_id": self.request_id,
+            "attempt_id": self.attempt_id,
+            "delta_nano": int64(self.delta_nano),
+            "reason": self.reason,
+            "source": self.source,
+            "by": self.by,
+            "at_ms": int64(self.at_ms),
         }
 
 
@@ -1073,6 +1384,33 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceBound:
+    """What a tenant lets a model without a known price cost at most; it is reserved and booked."""
+
+    input_nano_per_mtok: int
+    """Nano-dollars per million input tokens."""
+    output_nano_per_mtok: int
+    """Nano-dollars per million output tokens, reasoning included."""
+    request_nano: int = 0
+    """Nano-dollars per call."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> PriceBound:
+        return cls(
+            input_nano_per_mtok=value["input_nano_per_mtok"],
+            output_nano_per_mtok=value["output_nano_per_mtok"],
+            request_nano=value["request_nano"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "input_nano_per_mtok": int64(self.input_nano_per_mtok),
+            "output_nano_per_mtok": int64(self.output_nano_per_mtok),
+            "request_nano": int64(self.request_nano),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceConfigured:
     """An override of the price of a model from a moment on. The latest record of a key holds."""
 
@@ -1092,6 +1430,16 @@ class PriceConfigured:
     """Nano-dollars per million output tokens."""
     request_nano: int = 0
     """Nano-dollars per call."""
+    reasoning_nano_per_mtok: int | None = None
+    """Nano-dollars per million reasoning tokens; null: as output."""
+    image_nano: int = 0
+    """Nano-dollars per image."""
+    batch_discount_permille: int = 0
+    """Thousandths off in lane batch; 0 to 1000."""
+    machine_hour_nano: int = 0
+    """Of a self-hosted model: nano-dollars an hour of the machine, from which the prices per token were computed; 0: not self-hosted."""
+    throughput_tokens_per_s: float = 0.0
+    """Of a self-hosted model: measured tokens a second of the machine under load."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> PriceConfigured:
@@ -1104,6 +1452,11 @@ class PriceConfigured:
             cached_input_nano_per_mtok=value["cached_input_nano_per_mtok"],
             output_nano_per_mtok=value["output_nano_per_mtok"],
             request_nano=value["request_nano"],
+            reasoning_nano_per_mtok=value["reasoning_nano_per_mtok"],
+            image_nano=value["image_nano"],
+            batch_discount_permille=int32(value["batch_discount_permille"]),
+            machine_hour_nano=value["machine_hour_nano"],
+            throughput_tokens_per_s=value["throughput_tokens_per_s"],
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -1116,6 +1469,50 @@ class PriceConfigured:
             "cached_input_nano_per_mtok": int64(self.cached_input_nano_per_mtok),
             "output_nano_per_mtok": int64(self.output_nano_per_mtok),
             "request_nano": int64(self.request_nano),
+            "reasoning_nano_per_mtok": None if self.reasoning_nano_per_mtok is None else int64(self.reasoning_nano_per_mtok),
+            "image_nano": int64(self.image_nano),
+            "batch_discount_permille": int32(self.batch_discount_permille),
+            "machine_hour_nano": int64(self.machine_hour_nano),
+            "throughput_tokens_per_s": double(self.throughput_tokens_per_s),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """A limit per time that is enforced by throttling: what is in flight may pass it (docs/money.md)."""
+
+    scope: str
+    """tenant, user, workflow, session or agent."""
+    subject: str = "*"
+    """Which users, workflows, ... of the tenant; * stands for any letters. Each subject that matches has the limit of its own, and of several patterns the most specific holds. Of scope tenant: *."""
+    kind: str
+    """requests or tokens."""
+    period: str
+    """minute or day."""
+    limit: int
+    """Requests or tokens a period."""
+    burst: int = 0
+    """Requests or tokens that may come at once after a rest; 0: as many as the limit."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RateLimit:
+        return cls(
+            scope=value["scope"],
+            subject=value["subject"],
+            kind=value["kind"],
+            period=value["period"],
+            limit=value["limit"],
+            burst=value["burst"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "scope": self.scope,
+            "subject": self.subject,
+            "kind": self.kind,
+            "period": self.period,
+            "limit": int64(self.limit),
+            "burst": int64(self.burst),
         }
 
 
@@ -1393,7 +1790,7 @@ class RequestFinished:
     """stop, length, tool_calls, content_filter, or empty."""
     citations: tuple[Citation, ...] = ()
     """Passages that were put before the model."""
-    usage: Usage = Usage(input_tokens=0, cached_input_tokens=0, output_tokens=0)
+    usage: Usage = Usage(input_tokens=0, cached_input_tokens=0, output_tokens=0, reasoning_tokens=0, images=0)
     """Tokens charged for this request; zero for a cached answer."""
     cost_nano: int = 0
     """Nano-dollars spent on this request: the sum over attempts."""
@@ -1421,6 +1818,8 @@ class RequestFinished:
     """Trace context of the request."""
     finished_at_ms: int
     """When, epoch milliseconds."""
+    limit_hit: LimitHit | None = None
+    """The limit that refused it."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestFinished:
@@ -1453,6 +1852,7 @@ class RequestFinished:
             metadata=value["metadata"],
             traceparent=value["traceparent"],
             finished_at_ms=value["finished_at_ms"],
+            limit_hit=None if value["limit_hit"] is None else LimitHit.from_avro(value["limit_hit"]),
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -1485,6 +1885,7 @@ class RequestFinished:
             "metadata": self.metadata,
             "traceparent": self.traceparent,
             "finished_at_ms": int64(self.finished_at_ms),
+            "limit_hit": None if self.limit_hit is None else ("daytwo.LimitHit", self.limit_hit.to_avro()),
         }
 
 
@@ -1567,6 +1968,49 @@ class RequestMissed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestWaiting:
+    """A request at a limit that may go on later, or that its tenant lets try something else."""
+
+    request: RequestSubmitted
+    """The request as accepted."""
+    fingerprint: str
+    """SHA-256 of the request's content, 32 hex digits; tells a repeat from a reused id."""
+    round: int
+    """How often the ledger was asked about this request before."""
+    until_ms: int
+    """It is not decided anew before, epoch milliseconds; 0: now."""
+    then: tuple[str, ...]
+    """What may still be tried, in this order (as TenantConfigured.at_limit)."""
+    limit_hit: LimitHit
+    """The limit it waits for."""
+    steps: tuple[StepTime, ...] = ()
+    """Time spent so far, oldest first."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RequestWaiting:
+        return cls(
+            request=RequestSubmitted.from_avro(value["request"]),
+            fingerprint=value["fingerprint"],
+            round=int32(value["round"]),
+            until_ms=value["until_ms"],
+            then=tuple(value["then"]),
+            limit_hit=LimitHit.from_avro(value["limit_hit"]),
+            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "request": self.request.to_avro(),
+            "fingerprint": self.fingerprint,
+            "round": int32(self.round),
+            "until_ms": int64(self.until_ms),
+            "then": self.then,
+            "limit_hit": self.limit_hit.to_avro(),
+            "steps": [item.to_avro() for item in self.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
     """A key a tenant signs with."""
 
@@ -1590,6 +2034,37 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCap:
+    """A cap of tokens, input and output together, that holds."""
+
+    scope: str
+    """tenant, user, workflow, session or agent."""
+    subject: str = "*"
+    """Which users, workflows, ... of the tenant; * stands for any letters. Each subject that matches has the limit of its own, and of several patterns the most specific holds. Of scope tenant: *."""
+    period: str
+    """hour, day, month (UTC) or total."""
+    limit_tokens: int
+    """Tokens; settled + reserved never exceeds it."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> TokenCap:
+        return cls(
+            scope=value["scope"],
+            subject=value["subject"],
+            period=value["period"],
+            limit_tokens=value["limit_tokens"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "scope": self.scope,
+            "subject": self.subject,
+            "period": self.period,
+            "limit_tokens": int64(self.limit_tokens),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TenantConfigured:
     """A tenant and its policy. The latest record of a key holds."""
 
@@ -1602,7 +2077,7 @@ class TenantConfigured:
     caps: tuple[Cap, ...] = ()
     """Spending caps; none: no cap."""
     over_budget: str = "cache_only"
-    """At the cap: cache_only (a cached answer, else refused) or refuse."""
+    """At the cap, where at_limit is empty: cache_only (a cached answer, else refused) or refuse."""
     models: tuple[str, ...] = ()
     """Aliases it may ask for; empty: all."""
     embedding_model: str = "wordllama-256"
@@ -1613,6 +2088,18 @@ class TenantConfigured:
     """Deadline of a request that names none, milliseconds from arrival."""
     max_timeout_ms: int = 3600000
     """Longest deadline it may ask for, milliseconds from arrival."""
+    token_caps: tuple[TokenCap, ...] = ()
+    """Caps of tokens; none: no cap."""
+    concurrency_caps: tuple[ConcurrencyCap, ...] = ()
+    """Caps of requests open at once; none: no cap."""
+    rate_limits: tuple[RateLimit, ...] = ()
+    """Limits of requests and tokens per time; none: no limit."""
+    at_limit: tuple[str, ...] = ()
+    """What is tried at a cap or rate limit, in this order: cache_only, wait (until there may be room, if the deadline allows), cheaper_route; then the request is refused. Empty: over_budget says."""
+    cheaper_route: str = ""
+    """Alias, model or deployment that at_limit's cheaper_route takes; empty: none."""
+    unpriced_bound: PriceBound | None = None
+    """For models without a known price; null: they are refused."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> TenantConfigured:
@@ -1627,6 +2114,12 @@ class TenantConfigured:
             cache=CachePolicy.from_avro(value["cache"]),
             default_timeout_ms=value["default_timeout_ms"],
             max_timeout_ms=value["max_timeout_ms"],
+            token_caps=tuple([TokenCap.from_avro(item) for item in value["token_caps"]]),
+            concurrency_caps=tuple([ConcurrencyCap.from_avro(item) for item in value["concurrency_caps"]]),
+            rate_limits=tuple([RateLimit.from_avro(item) for item in value["rate_limits"]]),
+            at_limit=tuple(value["at_limit"]),
+            cheaper_route=value["cheaper_route"],
+            unpriced_bound=None if value["unpriced_bound"] is None else PriceBound.from_avro(value["unpriced_bound"]),
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -1641,4 +2134,132 @@ class TenantConfigured:
             "cache": self.cache.to_avro(),
             "default_timeout_ms": int64(self.default_timeout_ms),
             "max_timeout_ms": int64(self.max_timeout_ms),
+            "token_caps": [item.to_avro() for item in self.token_caps],
+            "concurrency_caps": [item.to_avro() for item in self.concurrency_caps],
+            "rate_limits": [item.to_avro() for item in self.rate_limits],
+            "at_limit": self.at_limit,
+            "cheaper_route": self.cheaper_route,
+            "unpriced_bound": None if self.unpriced_bound is None else ("daytwo.PriceBound", self.unpriced_bound.to_avro()),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottlePublished:
+    """A rate limit is reached: cost-meter admits nothing of the subject until then. Deleted when it is over."""
+
+    tenant: str
+    """Tenant."""
+    scope: str
+    """tenant, user, workflow, session or agent."""
+    subject: str
+    """The user, workflow, session or agent; empty for the tenant."""
+    kind: str
+    """requests or tokens."""
+    period: str
+    """minute or day."""
+    limit: int
+    """Requests or tokens a period."""
+    used: int
+    """In the same unit, when it was published."""
+    until_ms: int
+    """Epoch milliseconds; from then on it is void, deleted or not."""
+    published_at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> ThrottlePublished:
+        return cls(
+            tenant=value["tenant"],
+            scope=value["scope"],
+            subject=value["subject"],
+            kind=value["kind"],
+            period=value["period"],
+            limit=value["limit"],
+            used=value["used"],
+            until_ms=value["until_ms"],
+            published_at_ms=value["published_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "scope": self.scope,
+            "subject": self.subject,
+            "kind": self.kind,
+            "period": self.period,
+            "limit": int64(self.limit),
+            "used": int64(self.used),
+            "until_ms": int64(self.until_ms),
+            "published_at_ms": int64(self.published_at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageWindowed:
+    """What a subject used in one bucket of event time. The latest record of a key holds; late events make a further one."""
+
+    tenant: str
+    """Tenant."""
+    scope: str
+    """tenant, user, workflow, session or agent."""
+    subject: str
+    """The user, workflow, session or agent; empty for the tenant."""
+    model: str
+    """Model as the provider calls it; empty: all models."""
+    width: str
+    """minute, hour, day or week (from Monday, UTC)."""
+    start_ms: int
+    """Beginning of the bucket, epoch milliseconds."""
+    requests: int
+    """Requests that ended."""
+    refused: int = 0
+    """Of these, refused."""
+    cached: int = 0
+    """Of these, answered from the cache."""
+    usage: Usage
+    """Tokens charged."""
+    cost_nano: int
+    """Nano-dollars spent."""
+    saved_nano: int = 0
+    """Nano-dollars saved by the cache."""
+    closed: bool = True
+    """True: its time is over; only late events change it."""
+    published_at_ms: int
+    """When, epoch milliseconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> UsageWindowed:
+        return cls(
+            tenant=value["tenant"],
+            scope=value["scope"],
+            subject=value["subject"],
+            model=value["model"],
+            width=value["width"],
+            start_ms=value["start_ms"],
+            requests=value["requests"],
+            refused=value["refused"],
+            cached=value["cached"],
+            usage=Usage.from_avro(value["usage"]),
+            cost_nano=value["cost_nano"],
+            saved_nano=value["saved_nano"],
+            closed=value["closed"],
+            published_at_ms=value["published_at_ms"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "scope": self.scope,
+            "subject": self.subject,
+            "model": self.model,
+            "width": self.width,
+            "start_ms": int64(self.start_ms),
+            "requests": int64(self.requests),
+            "refused": int64(self.refused),
+            "cached": int64(self.cached),
+            "usage": self.usage.to_avro(),
+            "cost_nano": int64(self.cost_nano),
+            "saved_nano": int64(self.saved_nano),
+            "closed": boolean(self.closed),
+            "published_at_ms": int64(self.published_at_ms),
         }

@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from daytwo.records import (
+    AlertRaised,
     AnswerLearned,
     AttemptFinished,
     AttemptStarted,
     ChunkAccepted,
     ChunkEmbedded,
+    ConfigurationChanged,
+    CostCorrected,
     DeadLetter,
     DeploymentConfigured,
     DocumentFinished,
@@ -26,7 +29,10 @@ from daytwo.records import (
     RequestGrounded,
     RequestMissed,
     RequestSubmitted,
+    RequestWaiting,
     TenantConfigured,
+    ThrottlePublished,
+    UsageWindowed,
 )
 from daytwo.topic import Topic
 
@@ -60,7 +66,7 @@ REQUEST_ADMITTED: Final = Topic(
     name="request-admitted",
     record=RequestAdmitted,
     key=lambda record: f"{record.request.tenant}/{record.request.session or record.request.request_id}",
-    schema_id=3,
+    schema_id=20,
     partitions=4,
     retention_hours=168,
     max_bytes=2097152,
@@ -69,11 +75,24 @@ REQUEST_ADMITTED: Final = Topic(
     why="Money is reserved before it is spent.",
 )
 
+REQUEST_WAITING: Final = Topic(
+    name="request-waiting",
+    record=RequestWaiting,
+    key=lambda record: f"{record.request.tenant}/{record.request.session or record.request.request_id}",
+    schema_id=21,
+    partitions=4,
+    retention_hours=168,
+    max_bytes=2097152,
+    writers=("cost-meter", "cache", ),
+    readers=("cost-meter", ),
+    why="Requests at a limit wait here, not in memory, until there may be room. Those of one session may be overtaken meanwhile.",
+)
+
 REQUEST_EMBEDDED: Final = Topic(
     name="request-embedded",
     record=RequestEmbedded,
     key=lambda record: f"{record.request.tenant}/{record.question}",
-    schema_id=4,
+    schema_id=22,
     partitions=4,
     retention_hours=168,
     max_bytes=2097152,
@@ -86,7 +105,7 @@ REQUEST_MISSED: Final = Topic(
     name="request-missed",
     record=RequestMissed,
     key=lambda record: f"{record.request.tenant}/{record.request.session or record.request.request_id}",
-    schema_id=5,
+    schema_id=23,
     partitions=4,
     retention_hours=168,
     max_bytes=2097152,
@@ -99,7 +118,7 @@ REQUEST_GROUNDED: Final = Topic(
     name="request-grounded",
     record=RequestGrounded,
     key=lambda record: f"{record.request.tenant}/{record.request.session or record.request.request_id}",
-    schema_id=6,
+    schema_id=24,
     partitions=4,
     retention_hours=168,
     max_bytes=2097152,
@@ -112,7 +131,7 @@ REQUEST_FINISHED: Final = Topic(
     name="request-finished",
     record=RequestFinished,
     key=lambda record: f"{record.tenant}/{record.session or record.request_id}",
-    schema_id=7,
+    schema_id=25,
     partitions=4,
     retention_hours=168,
     max_bytes=2097152,
@@ -138,7 +157,7 @@ ATTEMPT_FINISHED: Final = Topic(
     name="attempt-finished",
     record=AttemptFinished,
     key=lambda record: f"{record.tenant}/{record.session or record.request_id}",
-    schema_id=9,
+    schema_id=26,
     partitions=4,
     retention_hours=168,
     max_bytes=2097152,
@@ -203,7 +222,7 @@ TENANT_CONFIGURED: Final = Topic(
     name="tenant-configured",
     record=TenantConfigured,
     key=lambda record: f"{record.tenant}",
-    schema_id=14,
+    schema_id=27,
     partitions=1,
     retention_hours=None,
     max_bytes=1048576,
@@ -229,7 +248,7 @@ PRICE_CONFIGURED: Final = Topic(
     name="price-configured",
     record=PriceConfigured,
     key=lambda record: f"{record.provider}/{record.model}/{record.valid_from_ms}",
-    schema_id=16,
+    schema_id=28,
     partitions=1,
     retention_hours=None,
     max_bytes=1048576,
@@ -238,11 +257,76 @@ PRICE_CONFIGURED: Final = Topic(
     why="Prices that genai-prices does not know or knows otherwise, dated.",
 )
 
+CONFIGURATION_CHANGED: Final = Topic(
+    name="configuration-changed",
+    record=ConfigurationChanged,
+    key=lambda record: f"{record.topic}/{record.key}",
+    schema_id=29,
+    partitions=1,
+    retention_hours=8784,
+    max_bytes=1048576,
+    writers=("operator", ),
+    readers=("operator", "console", ),
+    why="Who changed which cap, price or deployment, when, from what to what.",
+)
+
+THROTTLE_PUBLISHED: Final = Topic(
+    name="throttle-published",
+    record=ThrottlePublished,
+    key=lambda record: f"{record.tenant}/{record.scope}/{record.subject}/{record.kind}/{record.period}",
+    schema_id=30,
+    partitions=1,
+    retention_hours=None,
+    max_bytes=1048576,
+    writers=("usage-windows", ),
+    readers=("cost-meter", "console", ),
+    why="Who is throttled until when, followed live by the gate.",
+)
+
+USAGE_WINDOWED: Final = Topic(
+    name="usage-windowed",
+    record=UsageWindowed,
+    key=lambda record: f"{record.tenant}/{record.scope}/{record.subject}/{record.model}/{record.width}/{record.start_ms}",
+    schema_id=31,
+    partitions=4,
+    retention_hours=2208,
+    max_bytes=1048576,
+    writers=("usage-windows", ),
+    readers=("alerter", "operator", "console", ),
+    why="Usage by time, kept longer than requests, so that this week can be held against the last eight.",
+)
+
+ALERT_RAISED: Final = Topic(
+    name="alert-raised",
+    record=AlertRaised,
+    key=lambda record: f"{record.tenant}/{record.alert_id}",
+    schema_id=32,
+    partitions=1,
+    retention_hours=2208,
+    max_bytes=1048576,
+    writers=("cost-meter", "alerter", ),
+    readers=("cost-meter", "alerter", "operator", "console", ),
+    why="Alerts and their ends. cost-meter learns from its own which bounds a provider has passed.",
+)
+
+COST_CORRECTED: Final = Topic(
+    name="cost-corrected",
+    record=CostCorrected,
+    key=lambda record: f"{record.tenant}/{record.request_id}",
+    schema_id=33,
+    partitions=1,
+    retention_hours=8784,
+    max_bytes=1048576,
+    writers=("operator", ),
+    readers=("operator", "console", ),
+    why="What repricing and reconciling found; added to the history, which stays as it was.",
+)
+
 ANSWER_LEARNED: Final = Topic(
     name="answer-learned",
     record=AnswerLearned,
     key=lambda record: f"{record.tenant}/{record.question}",
-    schema_id=17,
+    schema_id=34,
     partitions=4,
     retention_hours=None,
     max_bytes=2097152,
@@ -281,6 +365,7 @@ TOPICS: Final[tuple[Topic[Any], ...]] = (
     REQUEST_SUBMITTED,
     REQUEST_ACCEPTED,
     REQUEST_ADMITTED,
+    REQUEST_WAITING,
     REQUEST_EMBEDDED,
     REQUEST_MISSED,
     REQUEST_GROUNDED,
@@ -294,6 +379,11 @@ TOPICS: Final[tuple[Topic[Any], ...]] = (
     TENANT_CONFIGURED,
     DEPLOYMENT_CONFIGURED,
     PRICE_CONFIGURED,
+    CONFIGURATION_CHANGED,
+    THROTTLE_PUBLISHED,
+    USAGE_WINDOWED,
+    ALERT_RAISED,
+    COST_CORRECTED,
     ANSWER_LEARNED,
     DEAD_LETTER,
     METRIC_SAMPLED,

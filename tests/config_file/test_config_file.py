@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from daytwo.config_file import Config, ConfigError, load, parse
 from daytwo.config_file.reference import reference
 from daytwo.config_file.units import dollars, duration_text, milliseconds, moment, money_text, nano, tokens
-from daytwo.records import DeploymentConfigured, PriceConfigured, TenantConfigured
+from daytwo.records import (
+    Cap,
+    ConcurrencyCap,
+    DeploymentConfigured,
+    PriceBound,
+    PriceConfigured,
+    RateLimit,
+    TenantConfigured,
+    TokenCap,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,9 +91,9 @@ def test_every_problem_is_named_at_once_with_its_place() -> None:
     """
     assert problems(text) == [
         "daytwo.yaml:3:5: tenants.acme.activ: unknown key; did you mean active?",
-        "daytwo.yaml:4:20: tenants.acme.caps[0].scope: expected tenant, user or workflow; found 'team'",
+        "daytwo.yaml:4:20: tenants.acme.caps[0].scope: expected tenant, user, workflow, session or agent; found 'team'",
         (
-            "daytwo.yaml:4:46: tenants.acme.caps[0].limit: expected an amount in US dollars, such as $5.00; found '€5'"
+            "daytwo.yaml:4:46: tenants.acme.caps[0].limit: expected $5.00, 2M tokens or 20 open requests; found '€5'"
             " (only US dollars are counted)"
         ),
         (
@@ -107,6 +116,24 @@ def test_every_problem_is_named_at_once_with_its_place() -> None:
         ("tenants: {a b: {}}", "1:11", "a name of letters"),
         ("tenants: {a: {caps: [{scope: user, period: day, limit: -$1}]}}", "1:56", "must not be negative"),
         ("tenants: {a: {caps: [{scope: user, period: day, limit: $100000001}]}}", "1:56", "surely not meant"),
+        ("tenants: {a: {caps: [{scope: user, period: day, limit: -5 tokens}]}}", "1:56", "must not be negative"),
+        ("tenants: {a: {caps: [{scope: user, period: day, limit: 5 EUR}]}}", "1:56", "only US dollars"),
+        ("tenants: {a: {caps: [{scope: user, period: day, limit: 5}]}}", "1:56", "write the unit"),
+        ("tenants: {a: {caps: [{scope: user, period: day, limit: $99000000}]}}", "1:56", "surely not meant"),
+        ("tenants: {a: {caps: [{scope: user, period: day, limit: 9999999G tokens}]}}", "1:56", "surely not meant"),
+        ("tenants: {a: {caps: [{scope: user, period: 0s, limit: $1}]}}", "1:44", "hour, day, month or total"),
+        ("tenants: {a: {caps: [{scope: user, limit: $1}]}}", "1:22", "period is missing"),
+        ("tenants: {a: {caps: [{scope: user, period: day, limit: 9 open requests}]}}", "1:44", "have no period"),
+        ("tenants: {a: {caps: [{scope: user, period: day, limit: 9 requests}]}}", "1:56", "are a rate limit"),
+        ("tenants: {a: {caps: [{scope: tenant, subject: b, period: day, limit: $9}]}}", "1:47", "has no subject"),
+        ("tenants: {a: {rate_limits: [{scope: user, limit: $1}]}}", "1:50", "money and open requests are caps"),
+        ("tenants: {a: {rate_limits: [{scope: user, limit: 9 requests, per: day}]}}", "1:67", "requests are limited per minute"),
+        ("tenants: {a: {rate_limits: [{scope: user, limit: 9 requests, per: 0s}]}}", "1:67", "minute or day"),
+        ("tenants: {a: {rate_limits: [{scope: user, limit: 9 requests, burst: 9 tokens}]}}", "1:69", "of tokens, the limit of requests"),
+        ("tenants: {a: {at_limit: [cheaper_route]}}", "1:25", "add cheaper_route"),
+        ("tenants: {a: {at_limit: [refuse, wait]}}", "1:25", "nothing is tried after refuse"),
+        (f"{{tenants: {{a: {{cheaper_route: x}}}}, deployments: {{default: {DEPLOYMENT}}}}}", "1:31", "no deployment serves x"),
+        ("prices: [{batch_discount: 150%, provider: p, model: m, valid_from: 2026-01-01, input: $1, output: $1}]", "1:27", "more than 100%"),
         ("tenants: {a: {cache: {threshold: nan}}}", "1:34", "from 0 to 1"),
         ("tenants: {a: {cache: {ttl: 1500ms}}}", "1:28", "whole seconds"),
         ("tenants: {a: {max_timeout: 400d}}", "1:28", "longer than a year"),
@@ -210,3 +237,34 @@ def test_units_are_read_as_written() -> None:
 
 def test_the_reference_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text() == reference()
+
+
+def test_caps_go_by_their_unit_and_rate_limits_by_theirs() -> None:
+    tenant = read(
+        """\
+        tenants:
+          acme:
+            caps:
+              - {scope: tenant, period: month, limit: "$1,000"}
+              - {scope: workflow, subject: "nightly-*", period: day, limit: 2M tokens}
+              - {scope: agent, limit: 20 open requests}
+            rate_limits:
+              - {scope: user, limit: 60 requests, burst: 20 requests}
+              - {scope: tenant, limit: 1G tokens, per: day}
+            at_limit: [cache_only, wait, cheaper_route]
+            cheaper_route: mini
+            unpriced: {input: $10, output: $0.0000001, per: 3 tokens}
+        """
+    ).records["tenant-configured"]["acme"]
+    assert isinstance(tenant, TenantConfigured)
+
+    assert tenant.caps == (Cap(scope="tenant", period="month", limit_nano=10**12),)
+    assert tenant.token_caps == (TokenCap(scope="workflow", subject="nightly-*", period="day", limit_tokens=2_000_000),)
+    assert tenant.concurrency_caps == (ConcurrencyCap(scope="agent", limit_requests=20),)
+    assert tenant.rate_limits == (
+        RateLimit(scope="user", kind="requests", period="minute", limit=60, burst=20),
+        RateLimit(scope="tenant", kind="tokens", period="day", limit=10**9),
+    )
+    assert (tenant.at_limit, tenant.cheaper_route) == (("cache_only", "wait", "cheaper_route"), "mini")
+    bound = PriceBound(input_nano_per_mtok=3_333_333_333_333_334, output_nano_per_mtok=33_333_334)
+    assert tenant.unpriced_bound == bound, "rounded up: it is a bound"

@@ -61,7 +61,7 @@ def changed(change: str) -> Contract:
 
 @pytest.mark.parametrize("change", ["field without default", "other type", "field removed"])
 def test_a_change_that_breaks_a_reader_or_a_writer_is_refused(change: str) -> None:
-    with pytest.raises(IncompatibleError, match="request-finished is not compatible with version 1"):
+    with pytest.raises(IncompatibleError, match="request-finished is not compatible with version"):
         Releases(HERE / "released").add(changed(change))
 
 
@@ -69,9 +69,11 @@ def test_a_compatible_change_gets_the_next_version_and_an_id_of_its_own() -> Non
     releases = Releases(HERE / "released")
     highest = max(schema_id for versions in releases.ids.values() for schema_id in versions.values())
 
+    following = str(len(releases.ids["request-finished"]) + 1)
+
     releases.add(changed("field with default"))
 
-    assert releases.ids["request-finished"]["2"] == highest + 1
+    assert releases.ids["request-finished"][following] == highest + 1
 
 
 def test_words_do_not_make_a_new_version() -> None:

@@ -12,10 +12,21 @@ from pydantic import BaseModel, ValidationError
 
 from daytwo.config_file.consistency import dangling, doubtful
 from daytwo.config_file.located_yaml import Located, read_yaml
-from daytwo.config_file.models import Deployment, File, Price, Tenant
+from daytwo.config_file.models import Deployment, File, Price, Tenant, Unpriced
 from daytwo.config_file.problems import ConfigError, Path, Problem
-from daytwo.config_file.units import nano
-from daytwo.records import CachePolicy, Cap, DeploymentConfigured, PriceConfigured, SigningKey, TenantConfigured
+from daytwo.config_file.units import nano, nano_ceiling
+from daytwo.records import (
+    CachePolicy,
+    Cap,
+    ConcurrencyCap,
+    DeploymentConfigured,
+    PriceBound,
+    PriceConfigured,
+    RateLimit,
+    SigningKey,
+    TenantConfigured,
+    TokenCap,
+)
 from daytwo.topics import DEPLOYMENT_CONFIGURED, PRICE_CONFIGURED, TENANT_CONFIGURED
 
 Configured = TenantConfigured | DeploymentConfigured | PriceConfigured
@@ -162,13 +173,50 @@ def _tenant(name: str, tenant: Tenant) -> TenantConfigured:
         tenant=name,
         active=tenant.active,
         keys=tuple(SigningKey(id=key.id, secret=key.secret) for key in tenant.keys),
-        caps=tuple(Cap(scope=cap.scope, period=cap.period, limit_nano=cap.limit) for cap in tenant.caps),
         over_budget=tenant.over_budget,
         models=tenant.models,
         embedding_model=tenant.embedding_model,
         cache=CachePolicy(enabled=cache.enabled, threshold=cache.threshold, ttl_s=cache.ttl),
         default_timeout_ms=tenant.default_timeout,
         max_timeout_ms=tenant.max_timeout,
+        at_limit=tenant.at_limit,
+        cheaper_route=tenant.cheaper_route or "",
+        unpriced_bound=None if tenant.unpriced is None else _unpriced(tenant.unpriced),
+        **_limits(tenant),
+    )
+
+
+def _limits(tenant: Tenant) -> dict[str, Any]:
+    """The caps by their unit, and the rate limits."""
+    caps = {unit: [cap for cap in tenant.caps if cap.limit.unit == unit] for unit in ("money", "tokens", "open requests")}
+    return {
+        "caps": tuple(Cap(scope=c.scope, subject=c.subject, period=c.period, limit_nano=c.limit.value) for c in caps["money"]),
+        "token_caps": tuple(
+            TokenCap(scope=c.scope, subject=c.subject, period=c.period, limit_tokens=c.limit.value) for c in caps["tokens"]
+        ),
+        "concurrency_caps": tuple(
+            ConcurrencyCap(scope=c.scope, subject=c.subject, limit_requests=c.limit.value) for c in caps["open requests"]
+        ),
+        "rate_limits": tuple(
+            RateLimit(
+                scope=rate.scope,
+                subject=rate.subject,
+                kind=rate.limit.unit,
+                period=rate.per,
+                limit=rate.limit.value,
+                burst=rate.burst.value if rate.burst else 0,
+            )
+            for rate in tenant.rate_limits
+        ),
+    }
+
+
+def _unpriced(bound: Unpriced) -> PriceBound:
+    """Rounded up to whole nano-dollars per million tokens: it is a bound."""
+    return PriceBound(
+        input_nano_per_mtok=nano_ceiling(bound.input, times=MILLION, per=bound.per),
+        output_nano_per_mtok=nano_ceiling(bound.output, times=MILLION, per=bound.per),
+        request_nano=bound.request,
     )
 
 
@@ -199,4 +247,9 @@ def _price(price: Price) -> PriceConfigured:
         cached_input_nano_per_mtok=nano(cached, times=MILLION, per=price.per),
         output_nano_per_mtok=nano(price.output, times=MILLION, per=price.per),
         request_nano=price.request,
+        reasoning_nano_per_mtok=None if price.reasoning is None else nano(price.reasoning, times=MILLION, per=price.per),
+        image_nano=price.image,
+        batch_discount_permille=price.batch_discount,
+        machine_hour_nano=price.machine_hour,
+        throughput_tokens_per_s=price.throughput,
     )

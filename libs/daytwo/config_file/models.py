@@ -29,8 +29,14 @@ Nano = Annotated[int, _written(lambda text: units.nano(units.dollars(text)))]
 Milliseconds = Annotated[int, _written(units.milliseconds)]
 Seconds = Annotated[int, _written(units.seconds)]
 Tokens = Annotated[int, _written(units.tokens)]
+Limit = Annotated[units.Amount, _written(units.limit)]
+Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@*-]{1,128}$")]
+Scope = Literal["tenant", "user", "workflow", "session", "agent"]
+Percent = Annotated[int, _written(units.permille)]
 Moment = Annotated[int, _written(units.moment)]
 
+SCOPE = "tenant, user, workflow, session or agent"
+PATTERN = "a name, in which * stands for any letters"
 MONEY = "an amount in US dollars, such as $5.00"
 DURATION = "a duration, such as 30s, 5m, 24h or 1h30m"
 SWITCH = "true or false"
@@ -54,11 +60,33 @@ class Key(Section):
 
 
 class Cap(Section):
-    """A spending cap that holds: settled and reserved money together never exceed it."""
+    """A cap that holds: what is settled and reserved together never exceeds it."""
 
-    scope: Literal["tenant", "user", "workflow"] = key("tenant, user or workflow", "Whose spending; each user or workflow has its own.")
-    period: Literal["hour", "day", "month", "total"] = key("hour, day, month or total", "When it renews, in UTC.")
-    limit: Nano = key(MONEY, "The cap.")
+    scope: Scope = key(SCOPE, "Whose: each user, workflow, session or agent has a cap of its own.")
+    subject: Pattern = key(PATTERN, "Which of them. Of several patterns that fit, the most specific holds.", "*")
+    period: Literal["hour", "day", "month", "total", ""] = key(
+        "hour, day, month or total", "When it renews, in UTC; required, but for open requests.", ""
+    )
+    limit: Limit = key("$5.00, 2M tokens or 20 open requests", "The cap: of money, of tokens, or of requests open at the same time.")
+
+
+class RateLimit(Section):
+    """A limit per time. It throttles: what is in flight when it is reached may pass it."""
+
+    scope: Scope = key(SCOPE, "Whose: each user, workflow, session or agent has a limit of its own.")
+    subject: Pattern = key(PATTERN, "Which of them. Of several patterns that fit, the most specific holds.", "*")
+    limit: Limit = key("60 requests or 100k tokens", "How many a period.")
+    per: Literal["minute", "day"] = key("minute or day", "The period: requests per minute, tokens per minute, tokens per day.", "minute")
+    burst: Limit | None = key("as limit", "How many may come at once after a rest; not given: as the limit.", None)
+
+
+class Unpriced(Section):
+    """What a model without a known price may cost at most."""
+
+    input: Dollars = key(MONEY, "Price of input tokens.")
+    output: Dollars = key(MONEY, "Price of output tokens.")
+    per: Tokens = key("a number of tokens such as 1M tokens", "What the prices are for.", "1M tokens")
+    request: Nano = key(MONEY, "Price of a call as such.", "$0")
 
 
 class Cache(Section):
@@ -80,10 +108,18 @@ class Tenant(Section):
 
     active: bool = key(SWITCH, "False: everything it submits is refused.", "true")
     keys: tuple[Key, ...] = key("a list of keys", "If there are any, every request and document must be signed with one.", ())
-    caps: tuple[Cap, ...] = key("a list of caps", "Spending caps; none: no cap.", ())
+    caps: tuple[Cap, ...] = key("a list of caps", "Caps of money, tokens and open requests; none: no cap.", ())
+    rate_limits: tuple[RateLimit, ...] = key("a list of rate limits", "Limits of requests and tokens per time.", ())
     over_budget: Literal["cache_only", "refuse"] = key(
-        "cache_only or refuse", "At the cap: a cached answer, else refused; or refused at once.", "cache_only"
+        "cache_only or refuse", "At a limit, where at_limit is not given: a cached answer, else refused; or refused at once.", "cache_only"
     )
+    at_limit: tuple[Literal["cache_only", "wait", "cheaper_route", "refuse"], ...] = key(
+        "a list of cache_only, wait, cheaper_route, refuse",
+        "What is tried at a limit, in this order: a cached answer; wait for room if the deadline allows; the cheaper route. Then refused.",
+        (),
+    )
+    cheaper_route: Name | None = key(NAME, "Alias, model or deployment of at_limit's cheaper_route.", None)
+    unpriced: Unpriced | None = key("a mapping", "A bound for models without a known price; not given: they are refused.", None)
     models: tuple[Name, ...] = key("a list of names", "Models and aliases it may ask for; none: all.", ())
     embedding_model: Literal["wordllama-256", "minilm-int8"] = key(
         "wordllama-256 or minilm-int8", "The first is fast, the second finds more.", "wordllama-256"
@@ -126,6 +162,13 @@ class Price(Section):
     output: Dollars = key(MONEY, "Price of output tokens.")
     per: Tokens = key("a number of tokens such as 1M tokens", "What the prices are for.", "1M tokens")
     request: Nano = key(MONEY, "Price of a call as such.", "$0")
+    reasoning: Dollars | None = key(MONEY, "Price of reasoning tokens; not given: as output.", None)
+    image: Nano = key(MONEY, "Price of an image.", "$0")
+    batch_discount: Percent = key("a percentage such as 50%", "Off all of it, in lane batch.", "0%")
+    machine_hour: Nano = key(MONEY, "Of a self-hosted model, for the record: an hour of its machine.", "$0")
+    throughput: float = key(
+        "a number of tokens a second", "Of a self-hosted model, for the record: measured under load.", "0", ge=0, le=10_000_000
+    )
     active: bool = key(SWITCH, "False: withdrawn.", "true")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from daytwo.config_file.models import Cache, Cap, Deployment, File, Key, Price, Tenant
+from daytwo.config_file.models import Cache, Cap, Deployment, File, Key, Price, RateLimit, Tenant, Unpriced
 
 _HEAD = """\
 # Configuration: daytwo.yaml
@@ -23,7 +23,10 @@ names is removed. A section that is not there is left alone.
 
 `${VAR}` and `${VAR:-default}` in a value stand for the environment of whoever applies; the default also for a variable
 that is empty. A variable that is not set is an error. `$${` is a plain `${`. Inside `{ }` and `[ ]`, YAML wants quotes
-around `"${VAR}"`.
+around `"${VAR}"`; a name that begins with `*` wants them everywhere.
+
+A cap holds exactly; a rate limit throttles, and what is in flight may pass it. What is tried at a limit, and why these two are
+different, is in [money.md](money.md).
 """
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -31,6 +34,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("tenants.NAME", Tenant),
     ("tenants.NAME.keys[]", Key),
     ("tenants.NAME.caps[]", Cap),
+    ("tenants.NAME.rate_limits[]", RateLimit),
+    ("tenants.NAME.unpriced", Unpriced),
     ("tenants.NAME.cache", Cache),
     ("deployments.NAME", Deployment),
     ("prices[]", Price),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
+from typing import Literal, NamedTuple
 
 NANO = 1_000_000_000
 DOLLARS_LIMIT = Decimal(100_000_000)
@@ -15,7 +16,10 @@ _OTHER_MONEY = re.compile(r"[€£¥₹₽₩]|\b(?!USD\b)[A-Z]{3}\b|\b[A-Z]{1,2
 _DURATION = re.compile(r"(\d{1,12})(ms|s|m|h|d)")
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _TOKENS = re.compile(r"(\d{1,9}) ?([kKmM]?)(?: ?tokens?)?")
-_TIMES = {"": 1, "k": 1000, "m": 1_000_000}
+_COUNT = re.compile(r"(-?)(\d{1,3}(?:,\d{3})+|\d{1,15}) ?([kKmMgG]?) ?(tokens?|requests?|open requests?)?")
+_TIMES = {"": 1, "k": 1000, "m": 1_000_000, "g": 1_000_000_000}
+LARGEST_COUNT = 10**15
+"""Tokens or requests. The ledger compares exactly up to 2^53."""
 
 
 def dollars(text: str) -> Decimal:
@@ -44,6 +48,14 @@ def nano(amount: Decimal, *, times: int = 1, per: int = 1) -> int:
     return int(whole)
 
 
+def nano_ceiling(amount: Decimal, *, times: int = 1, per: int = 1) -> int:
+    """Nano-dollars of `amount` times `times` / `per`, rounded up."""
+    with localcontext() as context:
+        context.prec = 60
+        whole, rest = divmod(amount * NANO * times, per)
+    return int(whole) + bool(rest)
+
+
 def milliseconds(text: str) -> int:
     """`500ms`, `30s`, `1h30m` or `7d` as milliseconds, more than 0 and at most a year."""
     compact = text.replace(" ", "")
@@ -69,6 +81,41 @@ def tokens(text: str) -> int:
     if match is None or int(match[1]) == 0:
         raise ValueError("not a number of tokens")
     return int(match[1]) * _TIMES[match[2].lower()]
+
+
+class Amount(NamedTuple):
+    """Of a limit: nano-dollars, tokens, or requests."""
+
+    unit: Literal["money", "tokens", "requests", "open requests"]
+    value: int
+
+
+def limit(text: str) -> Amount:
+    """`$5.00`, `2M tokens`, `60 requests` or `20 open requests`. Zero is a limit: nothing is let through."""
+    text = text.strip()
+    match = _COUNT.fullmatch(text)
+    if match is None or not match[4]:
+        if match is not None:
+            raise ValueError("write the unit, as in $5.00, 2M tokens, 60 requests or 20 open requests")
+        return Amount("money", nano(dollars(text)))
+    if match[1]:
+        raise ValueError("a limit must not be negative")
+    value = int(match[2].replace(",", "")) * _TIMES[match[3].lower()]
+    if value > LARGEST_COUNT:
+        raise ValueError(f"more than {LARGEST_COUNT:,} is surely not meant")
+    unit = match[4].removesuffix("s") + "s"
+    return Amount("tokens" if unit == "tokens" else "requests" if unit == "requests" else "open requests", value)
+
+
+def permille(text: str) -> int:
+    """`50%` or `12.5%` as thousandths, 0 to 1000."""
+    match = re.fullmatch(r"(\d{1,3})(?:\.(\d))? ?%", text.strip())
+    if match is None:
+        raise ValueError("write it as in 50% or 12.5%")
+    value = int(match[1]) * 10 + int(match[2] or 0)
+    if value > 1000:
+        raise ValueError("more than 100%")
+    return value
 
 
 def moment(text: str) -> int:

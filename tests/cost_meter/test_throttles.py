@@ -1,0 +1,57 @@
+"""The gate's view of who is throttled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daytwo.flow import Change
+from daytwo.records import LimitHit, ThrottlePublished
+from daytwo.topics import THROTTLE_PUBLISHED
+from services.cost_meter.throttles import Throttles
+from tests.cost_meter.builders import NOON, follow
+
+THROTTLE = ThrottlePublished(
+    tenant="acme",
+    scope="user",
+    subject="ann",
+    kind="tokens",
+    period="minute",
+    limit=1000,
+    used=1010,
+    until_ms=NOON + 20_000,
+    published_at_ms=NOON,
+)
+
+
+async def test_a_throttled_subject_is_held_until_its_moment_and_nobody_else_is() -> None:
+    throttles = Throttles()
+    await follow(throttles, THROTTLE_PUBLISHED, THROTTLE)
+
+    held = throttles.hit("acme", {"tenant": "", "user": "ann"}, NOON)
+
+    assert held == LimitHit(
+        scope="user", subject="ann", kind="token_rate", period="minute", limit=1000, used=1010, wanted=0, retry_at_ms=NOON + 20_000
+    )
+    assert throttles.hit("acme", {"tenant": "", "user": "ann"}, NOON + 20_000) is None
+    assert throttles.hit("acme", {"tenant": "", "user": "bob"}, NOON) is None
+    assert throttles.hit("other", {"tenant": "", "user": "ann"}, NOON) is None
+
+
+async def test_of_several_the_one_that_lasts_longest_is_named() -> None:
+    throttles = Throttles()
+    day = replace(THROTTLE, scope="tenant", subject="", period="day", until_ms=NOON + 3_600_000)
+    await follow(throttles, THROTTLE_PUBLISHED, THROTTLE, day)
+
+    held = throttles.hit("acme", {"tenant": "", "user": "ann"}, NOON)
+
+    assert held is not None
+    assert (held.scope, held.period) == ("tenant", "day")
+
+
+async def test_a_deleted_throttle_is_over() -> None:
+    throttles = Throttles()
+    await follow(throttles, THROTTLE_PUBLISHED, THROTTLE)
+
+    await throttles.apply([Change(key=THROTTLE_PUBLISHED.key(THROTTLE), record=None, partition=0, offset=9)])
+
+    assert throttles.hit("acme", {"user": "ann"}, NOON) is None
