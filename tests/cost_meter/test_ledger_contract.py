@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from services.cost_meter.budget import LARGEST_NANO
-from services.cost_meter.decisions import OverCap, Refusal
+from daytwo.records import LimitHit
+from services.cost_meter.budget import LARGEST
+from services.cost_meter.decisions import AtLimit, Refusal
 from services.cost_meter.ports import Answer, Closed, Counter, Decided, Ledger, Reused
 from tests.cost_meter.builders import HOUR, NOON, admission, cap, reservation, settlement
 
 
 def fits(answer: Answer) -> bool:
-    return isinstance(answer, Decided) and not isinstance(answer.decision, OverCap)
+    return isinstance(answer, Decided) and not isinstance(answer.decision, AtLimit)
 
 
 async def counters(ledger: Ledger, tenant: str) -> dict[str, tuple[int, int]]:
@@ -58,15 +59,9 @@ async def test_one_full_scope_keeps_the_others_untouched(ledger: Ledger, fresh_t
     answer = await ledger.reserve(reservation(100, *caps, workflow="w", tenant=fresh_tenant, request_id="r-2"))
 
     assert answer == Decided(
-        decision=OverCap(
-            scope="workflow",
-            subject="w",
-            period="total",
-            limit_nano=150,
-            used_nano=100,
-            worst_nano=100,
-            renews_at_ms=None,
-            cache_only=True,
+        decision=AtLimit(
+            hit=LimitHit(scope="workflow", subject="w", kind="money", period="total", limit=150, used=100, wanted=100),
+            then=("cache_only",),
         ),
         repeated=False,
     )
@@ -77,8 +72,8 @@ async def test_of_several_full_caps_the_last_to_renew_is_named(ledger: Ledger, f
     answer = await ledger.reserve(reservation(100, cap(50, "hour"), cap(50, "month"), cap(50, "day"), tenant=fresh_tenant))
 
     assert isinstance(answer, Decided)
-    assert isinstance(answer.decision, OverCap)
-    assert answer.decision.period == "month"
+    assert isinstance(answer.decision, AtLimit)
+    assert answer.decision.hit.period == "month"
 
 
 async def test_the_same_reservation_three_times_is_booked_once_and_decided_equally(ledger: Ledger, fresh_tenant: str) -> None:
@@ -95,7 +90,7 @@ async def test_a_repeat_gets_the_first_decision_whatever_is_proposed_now(ledger:
     refusal = Refusal(reason="unknown_model", detail="gone")
     refused = await ledger.reserve(reservation(tenant=fresh_tenant, request_id="r-2", proposal=refusal, windows=()))
 
-    repeat = await ledger.reserve(reservation(100, cap(5000), tenant=fresh_tenant, cache_only=False))
+    repeat = await ledger.reserve(reservation(100, cap(5000), tenant=fresh_tenant, then=()))
     refused_again = await ledger.reserve(reservation(100, tenant=fresh_tenant, request_id="r-2"))
 
     assert isinstance(first, Decided)
@@ -194,24 +189,24 @@ async def test_the_next_window_has_room_and_settlement_books_to_the_one_reserved
 
 
 async def test_amounts_are_exact_to_the_nano_dollar_at_the_largest_cap(ledger: Ledger, fresh_tenant: str) -> None:
-    largest = cap(LARGEST_NANO)
-    assert fits(await ledger.reserve(reservation(LARGEST_NANO - 1, largest, tenant=fresh_tenant)))
+    largest = cap(LARGEST)
+    assert fits(await ledger.reserve(reservation(LARGEST - 1, largest, tenant=fresh_tenant)))
 
     assert not fits(await ledger.reserve(reservation(2, largest, tenant=fresh_tenant, request_id="r-2")))
     assert fits(await ledger.reserve(reservation(1, largest, tenant=fresh_tenant, request_id="r-3")))
-    assert await total(ledger, fresh_tenant) == (0, LARGEST_NANO)
+    assert await total(ledger, fresh_tenant) == (0, LARGEST)
 
 
 async def test_a_counter_beyond_what_doubles_hold_stays_exact_and_is_over_every_cap(ledger: Ledger, fresh_tenant: str) -> None:
     for number in range(4):
         name = f"r-{number}"
-        await ledger.reserve(reservation(LARGEST_NANO, tenant=fresh_tenant, request_id=name))
-        await ledger.settle(settlement(LARGEST_NANO, tenant=fresh_tenant, request_id=name))
+        await ledger.reserve(reservation(LARGEST, tenant=fresh_tenant, request_id=name))
+        await ledger.settle(settlement(LARGEST, tenant=fresh_tenant, request_id=name))
 
-    capped = await ledger.reserve(reservation(1, cap(LARGEST_NANO), tenant=fresh_tenant, request_id="r-9"))
+    capped = await ledger.reserve(reservation(1, cap(LARGEST), tenant=fresh_tenant, request_id="r-9"))
 
     assert not fits(capped)
-    assert await total(ledger, fresh_tenant) == (4 * LARGEST_NANO, 0)
+    assert await total(ledger, fresh_tenant) == (4 * LARGEST, 0)
 
 
 async def test_open_requests_are_named_until_they_end(ledger: Ledger, fresh_tenant: str) -> None:
