@@ -111,6 +111,13 @@ class RedisLedger:
 
     async def accounts(self) -> Mapping[str, Account]:
         async with unavailable():
+            if not await self.gate.is_open():
+                raise self._shut()
+        return await self.all_accounts()
+
+    async def all_accounts(self) -> Mapping[str, Account]:
+        """Also while the gate is shut."""
+        async with unavailable():
             tenants = await self.tenants()
             found: dict[str, Account] = {}
             for first in range(0, len(tenants), TENANTS_AT_ONCE):
@@ -119,7 +126,7 @@ class RedisLedger:
             return found
 
     async def tenants(self) -> list[str]:
-        return sorted(map(_text, await self.redis.smembers(TENANTS)))
+        return sorted(map(text, await self.redis.smembers(TENANTS)))
 
     async def _load(self) -> None:
         self._loaded = {name: await self.redis.script_load(text) for name, text in self._scripts.items()}
@@ -136,11 +143,16 @@ class RedisLedger:
     def _checked(self, result: Any) -> Any:
         if isinstance(result, RedisError):
             return retryable(result)
-        if result[0] == b"shut":
-            self._known.clear()
-            self.gate.shut()
-            return RetryableError("store_unavailable", "the ledger is being held against the log")
-        return result
+        return self._shut() if result[0] == b"shut" else result
+
+    def doubt(self) -> None:
+        """Nothing that was in Redis is believed to be there still."""
+        self._known.clear()
+
+    def _shut(self) -> RetryableError:
+        self.doubt()
+        self.gate.shut()
+        return RetryableError("store_unavailable", "the ledger is being held against the log")
 
     async def _send(self, calls: Sequence[Call]) -> list[Any]:
         pipeline = self.redis.pipeline(transaction=False)
@@ -161,13 +173,13 @@ class RedisLedger:
             pipeline.sscan(_key(tenant, "open"), count=LISTED)
             pipeline.zrevrange(_key(tenant, "windows"), 0, LISTED - 1)
         found = await pipeline.execute()
-        windows = [list(map(_text, keys)) for keys in found[2::3]]
+        windows = [list(map(text, keys)) for keys in found[2::3]]
         values = await self._values([key for keys in windows for key in keys])
         return [
             Account(
                 counters=[_counter(key, values[key]) for key in keys if any(value is not None for value in values[key])],
                 open=count,
-                open_ids=sorted(map(_text, page[1][:LISTED])),
+                open_ids=sorted(map(text, page[1][:LISTED])),
             )
             for count, page, keys in zip(found[0::3], found[1::3], windows, strict=True)
         ]
@@ -186,7 +198,7 @@ def _counter(key: str, values: Sequence[bytes | None]) -> Counter:
     return Counter(path=path, settled_nano=settled, reserved_nano=reserved, settled_tokens=tokens, reserved_tokens=held, open=opened)
 
 
-def _text(name: bytes | str) -> str:
+def text(name: bytes | str) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 

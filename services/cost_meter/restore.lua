@@ -30,5 +30,7 @@ end
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'fingerprint', ARGV[1], 'amount', ARGV[2], 'held', ARGV[3], 'open', ARGV[4],
   'windows', table.concat(KEYS, '\n', 5), 'decision', ARGV[5], 'round', ARGV[8], 'at', ARGV[7])
+-- What reserved nothing may be decided anew by a later round.
+if ARGV[4] == '0' then redis.call('HSET', KEYS[2], 'over', '1') end
 redis.call('SADD', KEYS[3], ARGV[6])
 return {'restored'}

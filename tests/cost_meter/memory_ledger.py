@@ -131,7 +131,7 @@ class MemoryLedger:
 
 
 def _again(known: Entry) -> bool:
-    return isinstance(known.decision, AtLimit)
+    return isinstance(known.decision, AtLimit) or not known.open
 
 
 def _anew(known: Entry, reservation: Reservation) -> bool:
