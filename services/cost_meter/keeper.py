@@ -21,10 +21,9 @@ from daytwo.errors import RetryableError
 from daytwo.records import TenantConfigured
 from services.cost_meter.budget import Caps, Window
 from services.cost_meter.history import Admitted, Ended, History
-from services.cost_meter.ledger_view import TOTAL
 from services.cost_meter.ports import Settled, Unsettled
 from services.cost_meter.redis_gate import LOCK
-from services.cost_meter.redis_holdings import differences, oldest_open_ms
+from services.cost_meter.redis_holdings import differences, oldest_open_ms, settled_in_total
 from services.cost_meter.redis_ledger import RedisLedger, unavailable
 from services.cost_meter.restoring import admitted_again, unreserved
 from services.cost_meter.tenants import Tenants
@@ -170,8 +169,7 @@ class LedgerKeeper:
         """What is reserved must be what is open; and where all was played, what is settled the sum of it."""
         wrong = await differences(self._ledger)
         if whole:
-            accounts = await self._ledger.all_accounts()
-            settled = {name: next((c.settled_nano for c in a.counters if c.path == TOTAL), 0) for name, a in accounts.items()}
+            settled = await settled_in_total(self._ledger, list(rebuilt.settled_nano))
             wrong += [
                 f"{name}: {settled.get(name, 0)} nano-dollars settled, {nano} on the log"
                 for name, nano in rebuilt.settled_nano.items()
