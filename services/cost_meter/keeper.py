@@ -38,6 +38,7 @@ MARGIN_MS: Final = 60_000
 """How far the clocks of processes may differ."""
 AT_ONCE: Final = 500
 AGAIN_S: Final = 0.2
+STOP_S: Final = 3.0
 
 
 class NotRebuiltError(RetryableError):
@@ -70,6 +71,7 @@ class LedgerKeeper:
         self._clock = clock
         self._trust_log = trust_log
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         await self._history.start()
@@ -77,13 +79,15 @@ class LedgerKeeper:
 
     async def stop(self) -> None:
         if self._task is not None:
+            self._stopping.set()
+            self._ledger.gate.shut()
+            await asyncio.wait([self._task], timeout=STOP_S)
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
         await self._history.stop()
 
     async def _keep(self) -> None:
         gate = self._ledger.gate
-        while True:
+        while not self._stopping.is_set():
             try:
                 gate.closed.clear()
                 if await gate.is_open():
@@ -108,15 +112,16 @@ class LedgerKeeper:
             run_id = await gate.run_id()
             if not await gate.take_turn(run_id):
                 return None
-            turn = asyncio.create_task(gate.keep_turn(run_id), name="ledger-turn")
+            done = asyncio.Event()
+            turn = asyncio.create_task(gate.keep_turn(run_id, done), name="ledger-turn")
             try:
                 self._ledger.doubt()
                 started_ms = self._clock.now_ms()
                 rebuilt = await self._play_all()
                 opened = await gate.open(run_id, started_ms)
             finally:
-                turn.cancel()
-                await asyncio.gather(turn, return_exceptions=True)
+                done.set()
+                await turn
                 with contextlib.suppress(RedisError, OSError):
                     await gate.give_up(run_id)
         rebuilt.seconds = self._clock.monotonic() - begun
