@@ -26,16 +26,22 @@ class RecordId(NamedTuple):
 
 
 class Suspects:
-    """Marks of the records in flight, and what they say after a death. `path` None: no marks, no suspects."""
+    """Marks of the records in flight, and what they say after a death. `marks`: a file, or memory that outlives the process
+    of a simulation; None: no marks, no suspects."""
 
-    def __init__(self, path: Path | None, slots: int = 8192) -> None:
+    def __init__(self, marks: Path | bytearray | None, slots: int = 8192) -> None:
         self._deaths: dict[RecordId, int] = {}
         self._free = list(range(slots))
         self._slots: dict[RecordId, int] = {}
-        self._file: mmap.mmap | None = None
-        if path is not None:
-            self._file = _open(path, slots)
+        self._file: mmap.mmap | bytearray | None = None
+        if marks is not None:
+            self._file = _open(marks, slots) if isinstance(marks, Path) else marks
             self._read(slots)
+
+    @staticmethod
+    def size(slots: int) -> int:
+        """Bytes of marks for so many records in flight."""
+        return slots * _SLOT.size
 
     def _read(self, slots: int) -> None:
         assert self._file is not None
@@ -81,7 +87,7 @@ class Suspects:
 
 def _open(path: Path, slots: int) -> mmap.mmap:
     path.parent.mkdir(parents=True, exist_ok=True)
-    size = slots * _SLOT.size
+    size = Suspects.size(slots)
     with path.open("a+b") as file:
         file.truncate(size)
         return mmap.mmap(file.fileno(), size)

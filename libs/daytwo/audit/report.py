@@ -102,7 +102,7 @@ def counts(view: View, lost: int) -> dict[str, int]:
         "ended": len(accepted) - waiting,
         "open": waiting - lost,
         "lost": lost,
-        "admitted": sum(request.admitted_ms is not None for request in accepted),
+        "admitted": sum(request.admitted_at is not None for request in accepted),
         "not_accepted": sum(request.accepted_at is None and request.first is not None for request in view.requests.values()),
         "reused_ids": view.reused,
         "repeats": sum(request.repeats for request in view.requests.values()),

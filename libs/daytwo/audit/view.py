@@ -17,9 +17,13 @@ from daytwo.records import (
     AttemptStarted,
     CacheMatch,
     DeadLetter,
+    DocumentFinished,
+    DocumentSubmitted,
+    Message,
     RequestAccepted,
     RequestAdmitted,
     RequestFinished,
+    RequestSubmitted,
     TenantConfigured,
 )
 
@@ -42,6 +46,29 @@ class Place(NamedTuple):
     offset: int
 
 
+def precedes(place: Place, other: Place) -> bool:
+    """Within a partition the offset decides: timestamps are those of the writers' clocks, which may differ."""
+    return place.offset < other.offset if place.partition == other.partition else place < other
+
+
+class Where(NamedTuple):
+    """A record that was submitted: where it lies, and when it was written (epoch milliseconds)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class Answer(NamedTuple):
+    """A learned answer, in short."""
+
+    tenant: str
+    request_id: str
+    """Of the request that was given it."""
+    said: int
+
+
 class End(NamedTuple):
     """A result, in short. `attempts` are (attempt id, nano-dollars) as the result lists them."""
 
@@ -52,6 +79,8 @@ class End(NamedTuple):
     attempts: tuple[tuple[str, int], ...]
     match: tuple[str, str] | None
     """Kind and answer id of a cached answer."""
+    said: int = 0
+    """Of the answer's text."""
 
 
 @dataclass(slots=True)
@@ -64,11 +93,14 @@ class Request:
     """Of the request that counts: the admitted one, else the first accepted."""
     user: str = ""
     workflow: str = ""
+    session: str = ""
+    submitted_at: Place | None = None
+    """None: was not read."""
     accepted_at: Place | None = None
     """None: never accepted."""
     deadline_ms: int = 0
-    admitted_ms: int | None = None
-    """Timestamp of its admission; None: not admitted."""
+    admitted_at: Place | None = None
+    """Of its first admission; None: not admitted."""
     reserved_nano: int = 0
     first: End | None = None
     """Its result: the first in the log."""
@@ -93,8 +125,19 @@ class Attempt:
     """Empty: its end is not in the journal."""
     cost_nano: int = 0
     content: int = 0
+    said: int = 0
+    """Of the answer's text."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usage_known: bool = True
+    """False: an answer came without credible usage, and the bound is booked."""
     differing: int = 0
     """Ends that say something else than the first."""
+
+    @property
+    def counts_nano(self) -> int:
+        """Nano-dollars it counts: one without an end has an unknown outcome and counts in full."""
+        return self.cost_nano if self.outcome else self.bound_nano or 0
 
 
 @dataclass(slots=True)
@@ -108,8 +151,14 @@ class View:
     requests: dict[tuple[str, str], Request] = field(default_factory=dict)
     """By tenant and request id."""
     attempts: dict[str, Attempt] = field(default_factory=dict)
-    answers: dict[str, str] = field(default_factory=dict)
-    """Tenant of every learned answer."""
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """Every learned answer by its id."""
+    submitted: list[tuple[Where, tuple[str, str] | None]] = field(default_factory=list)
+    """Records of request-submitted, and whose request each is (tenant, request id); None: it cannot be read."""
+    documents: dict[tuple[str, str], tuple[Where | None, bool]] = field(default_factory=dict)
+    """By tenant and document id: where it was submitted, and whether it has ended."""
+    set_aside: set[tuple[str, int, int]] = field(default_factory=set)
+    """Topic, partition and offset of every record that has a dead letter."""
     tenants: dict[str, tuple[int, TenantConfigured]] = field(default_factory=dict)
     """The configuration in force, and the timestamp of its record (epoch milliseconds)."""
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -144,17 +193,18 @@ class View:
         fingerprint = hash(record.fingerprint)
         if request.accepted_at is not None and request.fingerprint != fingerprint:
             self.reused += 1
-        if request.accepted_at is None or (place < request.accepted_at and request.admitted_ms is None):
+        if request.accepted_at is None or (precedes(place, request.accepted_at) and request.admitted_at is None):
             request.fingerprint = fingerprint
             request.accepted_at = place
             request.deadline_ms = submitted.deadline_ms
             request.user, request.workflow = sys.intern(submitted.user), submitted.workflow
+            request.session = submitted.session
 
     def take_admitted(self, record: RequestAdmitted, place: Place) -> None:
         request = self.request(record.request.tenant, record.request.request_id)
-        if request.admitted_ms is None:
+        if request.admitted_at is None:
             request.fingerprint = hash(record.fingerprint)
-            request.admitted_ms = place.timestamp_ms
+            request.admitted_at = place
             request.reserved_nano = record.admission.reserved_nano
 
     def take_started(self, record: AttemptStarted, place: Place) -> None:
@@ -167,6 +217,9 @@ class View:
         content = hash((record.outcome, record.status, record.cost_nano, record.finish_reason, record.message))
         if not attempt.outcome:
             attempt.outcome, attempt.cost_nano, attempt.content = sys.intern(record.outcome), record.cost_nano, content
+            attempt.said = _said(record.message)
+            attempt.input_tokens, attempt.output_tokens = record.usage.input_tokens, record.usage.output_tokens
+            attempt.usage_known = not record.reason
         elif attempt.content != content:
             attempt.differing += 1
 
@@ -186,9 +239,10 @@ class View:
         else:
             request.repeats += 1
             request.contradictions += CLASSES[request.first.outcome] != CLASSES[end.outcome]
-            if end.place < request.first.place:
+            if precedes(place, request.first.place):
                 request.first = end
-        if record.fingerprint and end.fingerprint == request.fingerprint and (request.settling is None or place < request.settling.place):
+        settles = record.fingerprint and end.fingerprint == request.fingerprint
+        if settles and (request.settling is None or precedes(place, request.settling.place)):
             request.settling = end
 
     def _end(self, record: RequestFinished, place: Place) -> End:
@@ -200,6 +254,7 @@ class View:
             cost_nano=record.cost_nano,
             attempts=tuple([(self._known(attempt.attempt_id), attempt.cost_nano) for attempt in record.attempts]),
             match=None if match is None else (match.kind, match.answer_id),
+            said=_said(record.message),
         )
 
     def _known(self, attempt_id: str) -> str:
@@ -208,16 +263,44 @@ class View:
         return attempt_id if attempt is None else attempt.attempt_id
 
     def take_answer(self, record: AnswerLearned, place: Place) -> None:
-        self.answers[record.answer_id] = sys.intern(record.tenant)
+        self.answers[record.answer_id] = Answer(sys.intern(record.tenant), record.request_id, _said(record.message))
+
+    def take_submitted(self, record: RequestSubmitted, place: Place) -> None:
+        request = self.request(record.tenant, record.request_id)
+        self.submitted.append((Where("request-submitted", place.partition, place.offset, place.timestamp_ms), request.key))
+        if request.submitted_at is None or precedes(place, request.submitted_at):
+            request.submitted_at = place
+
+    def take_unreadable(self, topic: str, place: Place) -> None:
+        self.unreadable[topic] += 1
+        if topic in ("request-submitted", "document-submitted"):
+            self.submitted.append((Where(topic, place.partition, place.offset, place.timestamp_ms), None))
+
+    def take_document(self, record: DocumentSubmitted, place: Place) -> None:
+        key = (record.tenant, record.document_id)
+        where, ended = self.documents.get(key, (None, False))
+        self.documents[key] = (where or Where("document-submitted", place.partition, place.offset, place.timestamp_ms), ended)
+
+    def take_document_ended(self, record: DocumentFinished, place: Place) -> None:
+        key = (record.tenant, record.document_id)
+        self.documents[key] = (self.documents.get(key, (None, False))[0], True)
 
     def take_tenant(self, record: TenantConfigured, place: Place) -> None:
         self.tenants[record.tenant] = (place.timestamp_ms, record)
 
     def take_dead_letter(self, record: DeadLetter, place: Place) -> None:
         self.dead_letters[record.service, record.reason] += 1
+        self.set_aside.add((record.topic, record.partition, record.offset))
+
+
+def _said(message: Message | None) -> int:
+    return 0 if message is None else hash(message.content)
 
 
 _TAKERS: Final[Mapping[type, Callable[[View, Any, Place], None]]] = {
+    RequestSubmitted: View.take_submitted,
+    DocumentSubmitted: View.take_document,
+    DocumentFinished: View.take_document_ended,
     RequestAccepted: View.take_accepted,
     RequestAdmitted: View.take_admitted,
     AttemptStarted: View.take_started,
