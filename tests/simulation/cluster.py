@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from daytwo.broker import Broker, Outgoing, Partition, Raw, Sender, outgoing
+from daytwo.client import Client
 from daytwo.fate import headers_of
 from daytwo.flow import Service, Table
 from daytwo.loop import Loop, LoopSettings, loops_of
@@ -67,6 +68,9 @@ class Parts:
     service: dict[str, Callable[[Cluster, Process, World], Service]] = field(default_factory=dict)
     broker: Callable[[SimulatedBroker], Broker] = lambda broker: broker
     loop: Callable[[Loop], None] = lambda loop: None
+    ledger: type[MemoryLedger] = MemoryLedger
+    journal: Callable[..., Any] | None = None
+    client: Callable[[Client], None] = lambda client: None
 
 
 class Cluster:
@@ -79,12 +83,12 @@ class Cluster:
         self.clock = SimulatedClock(loop)
         self.network = Network(loop, rng, story, calm=calm)
         self.broker = SimulatedBroker(self.clock, self.network)
-        self.memory = MemoryLedger()
         self.answers = FakeAnswers(self.clock)
         self.index = FakeIndex()
         self.remotes = {name: Remote(self.network, name) for name in ("ledger", "answers", "index")}
         self.providers = Providers(self.network, idempotent)
         self.parts = parts or Parts()
+        self.memory = self.parts.ledger()
         self.processes: dict[str, Process] = {}
         self.skews: dict[str, int] = {}
         self.deaths: dict[str, list[int]] = {}
@@ -178,8 +182,8 @@ class Cluster:
         sender: Sender = broker.sender()
         settings = LoopSettings(metrics_interval_s=1e9, watch_interval_s=5.0)
         loops = loops_of(service, broker, world, METRICS, sender=sender, settings=settings)
-        for each in loops:
-            each._suspects = self._suspects(f"{process.name} {len(each._inputs)}")
+        for number, each in enumerate(loops):
+            each._suspects = self._suspects(f"{process.name} {number}")
             self.parts.loop(each)
             if poison := self.poison.get(service.name):
                 _poison(each, process, poison.encode())
@@ -249,9 +253,12 @@ def _retriever(cluster: Cluster, process: Process, world: World) -> Service:
 
 
 def _router(cluster: Cluster, process: Process, world: World) -> Service:
+    journal = KafkaJournal(cluster.broker.reader(), world.clock)
+    if cluster.parts.journal is not None:
+        journal.read = cluster.parts.journal  # type: ignore[method-assign]
     return inference_router.service(
         provider=cluster.providers,
-        reader=KafkaJournal(cluster.broker.reader(), world.clock),
+        reader=journal,
         clock=world.clock,
         rng=world.rng,
         settings=RouterSettings(),

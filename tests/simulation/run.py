@@ -150,6 +150,7 @@ class Play:
                 clock=self.cluster.clock,
                 rng=Random(tenant),
             )
+            self.cluster.parts.client(client)
             await client.__aenter__()
             self._clients[tenant] = client
 
@@ -184,7 +185,7 @@ class Play:
         if asked.kind == "short":
             fields["timeout"] = 0.2 + asked.number * 0.4
         # A repeat is the same bytes but for the deadline, which is none of its fingerprint.
-        text = "The same question?" if asked.kind == "equal" else f"Question {asked.number}?"
+        text = "The same question?" if asked.kind in ("equal", "neighbour") else f"Question {asked.number}?"
         result = await self._clients[_tenant(asked)].ask(text, check=False, request_id=_id(asked), **fields)
         self.cluster.story.tell(f"{_id(asked)}: {result.outcome} {result.reason} ({result.served_by})")
         if ask.kind != "repeat":
@@ -248,6 +249,7 @@ class Play:
         far_ms = EPOCH_MS + int(self._loop.now * 1000) + 86_400_000
         report = judge(view, differ, now_ms=far_ms, grace_ms=0, with_ledger=True)
         self.violations += [*report.violations, *against_bill(view, self.cluster.providers.bill), *self._otherwise(view)]
+        self.violations += self._index(view)
 
     def view(self) -> View:
         """What the audit would see."""
@@ -265,9 +267,26 @@ class Play:
             if not task.done():
                 yield Violation(rule="backlog", ids=("client",), detail="a client still waits")
 
+    def _index(self, view: View) -> Iterator[Violation]:
+        """Sources of which the index holds two versions, or a version in part, though all is done."""
+        held: dict[tuple[str, str], set[str]] = {}
+        versions: dict[tuple[str, str], set[tuple[str, int]]] = {}
+        rows = [row.chunk for row in self.cluster.index.rows.values()]
+        for chunk in rows:
+            held.setdefault((chunk.tenant, chunk.source), set()).add(chunk.chunk_id)
+            versions.setdefault((chunk.tenant, chunk.source), set()).add((chunk.version, chunk.count))
+        for (tenant, source), ids in held.items():
+            known = versions[tenant, source]
+            if len(known) > 1 or len(ids) != next(iter(known))[1]:
+                detail = f"the index holds {len(ids)} chunks of {len(known)} versions"
+                yield Violation(rule="index_differs", ids=(source, tenant), detail=detail)
+
     def _otherwise(self, view: View) -> Iterator[Violation]:
-        """What a client was told, and is not the first result on the log."""
+        """What a client was told, and is not the first result on the log. Of an id that two have used, each is told of its own."""
+        contested = {_id(self._first())} if any(ask.kind in ("reused", "forged") for ask in self.scenario.asks) else set()
         for tenant, result in self._seen:
+            if result.request_id in contested:
+                continue
             request = view.requests.get((tenant, result.request_id))
             first = None if request is None else request.first
             if first is None or first.outcome != result.outcome:
@@ -277,6 +296,7 @@ class Play:
 
 SIMULATED_RULES: Final = {
     "backlog": "a bounded time after the last fault nothing is left to do",
+    "index_differs": "the index holds one version of a source, whole",
     "told_otherwise": "a client is told the first result on the log",
 }
 
@@ -286,7 +306,7 @@ def _id(ask: Ask) -> str:
 
 
 def _tenant(ask: Ask) -> str:
-    return {"poor": "poor", "signed": "signer", "unsigned": "signer", "forged": "signer", "stranger": "nobody"}.get(ask.kind, "acme")
+    return {"poor": "poor", "signed": "signer", "unsigned": "signer", "forged": "signer", "stranger": "nobody", "neighbour": "other"}.get(ask.kind, "acme")
 
 
 QUESTIONS: Final[dict[str, dict[str, Any]]] = {
@@ -327,6 +347,7 @@ RAW: Final[dict[str, Callable[[Ask, Ask], Outgoing]]] = {
 TENANTS: Final = {
     "acme": TenantConfigured(tenant="acme", cache=CachePolicy(enabled=True, threshold=0.999, ttl_s=3600)),
     "poor": TenantConfigured(tenant="poor", caps=(Cap(scope="tenant", period="total", limit_nano=3_500_000),)),
+    "other": TenantConfigured(tenant="other"),
     "signer": TenantConfigured(tenant="signer", keys=(KEY,)),
 }
 

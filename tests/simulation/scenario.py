@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 AskKind = Literal[
     "plain", "session", "equal", "grounded", "fresh", "uncached", "short", "invalid", "no_model", "stranger", "poor", "signed", "unsigned",
-    "forged", "garbage", "reused", "repeat", "document", "removal", "refused",
+    "forged", "garbage", "reused", "repeat", "document", "removal", "neighbour",
 ]  # fmt: skip
 """reused: the id of the first request with other content. repeat: the first request again, byte for byte."""
 
@@ -63,11 +63,15 @@ class Scenario:
             faults=tuple(fault for fault in self.faults if faults is None or fault.number in faults),
         )
 
+    def alone(self) -> Scenario:
+        """The same with one replica of each service."""
+        return replace(self, replicas=())
+
 
 _ASKS: Final[tuple[tuple[AskKind, int], ...]] = (
     ("plain", 8), ("session", 6), ("equal", 8), ("grounded", 3), ("fresh", 2), ("uncached", 2), ("short", 4), ("invalid", 1),
     ("no_model", 1), ("stranger", 1), ("poor", 3), ("signed", 2), ("unsigned", 1), ("forged", 1), ("garbage", 1), ("reused", 2),
-    ("repeat", 3), ("document", 3), ("removal", 1), ("refused", 1),
+    ("repeat", 3), ("document", 3), ("removal", 1), ("neighbour", 2),
 )  # fmt: skip
 
 

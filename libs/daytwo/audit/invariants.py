@@ -33,6 +33,7 @@ RULES: Final[Mapping[str, str]] = {
     "invented": "what is learned a provider has answered, and what the cache answers was learned",
     "attempt_ended_twice": "an attempt has one end; repeats of it are equal",
     "attempt_unannounced": "an attempt is in the journal before it is made",
+    "late": "no attempt begins after the deadline of its request",
     "attempt_unbooked": "every attempt of an ended request is in its result",
     "attempt_not_in_journal": "every attempt of a result is in the journal, at the same cost",
     "wrong_cost": "the cost of a result is the sum over its attempts",
@@ -204,6 +205,14 @@ def unannounced(view: View) -> Iterator[Violation]:
             yield Violation(rule="attempt_unannounced", ids=_ids(attempt), detail="has an end and no start")
 
 
+def late(view: View) -> Iterator[Violation]:
+    for attempt in view.attempts.values():
+        request = view.requests.get(attempt.key)
+        if request is not None and request.accepted_at is not None and attempt.started_ms > request.deadline_ms:
+            late_ms = attempt.started_ms - request.deadline_ms
+            yield Violation(rule="late", ids=_ids(attempt), detail=f"began {late_ms} ms after the deadline of its request")
+
+
 def unbooked(view: View) -> Iterator[Violation]:
     """Attempts that cost something, or may have, and are missing in the result that was booked."""
     for attempt_id, attempt in view.attempts.items():
@@ -324,6 +333,7 @@ def invariants(*, now_ms: int, grace_ms: int) -> tuple[Invariant, ...]:
         paid_twice,
         ended_twice,
         unannounced,
+        late,
         unbooked,
         not_in_journal,
         wrong_cost,

@@ -121,6 +121,8 @@ class Attempt:
     """Tenant and request id."""
     bound_nano: int | None = None
     """None: its start is not in the journal."""
+    started_ms: int = 0
+    """Epoch milliseconds, by the router's clock, which is also the one that it holds against the deadline."""
     outcome: str = ""
     """Empty: its end is not in the journal."""
     cost_nano: int = 0
@@ -210,7 +212,7 @@ class View:
     def take_started(self, record: AttemptStarted, place: Place) -> None:
         attempt = self._attempt(record)
         if attempt.bound_nano is None:
-            attempt.bound_nano = record.bound_nano
+            attempt.bound_nano, attempt.started_ms = record.bound_nano, record.started_at_ms
 
     def take_ended(self, record: AttemptFinished, place: Place) -> None:
         attempt = self._attempt(record)
