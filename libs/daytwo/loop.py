@@ -410,6 +410,7 @@ class Loop:
             log.warning("not committed, will be read again: %s", error)
             return
         for partition, offset in moved.items():
+            self._suspects.committed(partition.topic, partition.number, offset)
             if partition in self._progress:
                 self._progress[partition].committed = offset
 

@@ -15,7 +15,11 @@ from typing import Final, NamedTuple
 _SLOT: Final = struct.Struct("<B B H I q 48s")  # state, deaths alone, length of the topic's name, partition, offset, topic
 _IN_FLIGHT: Final = 1
 _ALONE: Final = 2
+_KNOWN: Final = 3
+"""Not in flight; what is known of it is kept until it is done."""
 DEATHS_ALONE: Final = 2
+_KNOWN: Final = 3
+"""Not in flight; what is known of it is kept until it is done."""
 """So many deaths of the process with only this record starting condemn it; with the first, in company, it makes three."""
 
 
@@ -45,12 +49,23 @@ class Suspects:
 
     def _read(self, slots: int) -> None:
         assert self._file is not None
+        if not any(self._file[:]):
+            return
         for slot in range(slots):
             state, deaths, length, partition, offset, topic = _SLOT.unpack_from(self._file, slot * _SLOT.size)
             if state:
                 record = RecordId(topic[:length].decode(), partition, offset)
                 self._deaths[record] = deaths + (state == _ALONE)
-                self._write(slot, 0, record)
+                self._slots[record] = slot
+                self._write(slot, _KNOWN, record)
+        self._free = [slot for slot in self._free if slot not in set(self._slots.values())]
+        self._make_room(slots)
+
+    def _make_room(self, slots: int) -> None:
+        """Suspects that never come again (another process has their partition) must not take all marks."""
+        if len(self._free) < slots // 2:
+            for record in [record for record, deaths in self._deaths.items() if not deaths]:
+                self._drop(record)
 
     def is_suspect(self, record: RecordId) -> bool:
         """True if the process died with this record in flight."""
@@ -61,13 +76,26 @@ class Suspects:
         return self._deaths.get(record, 0) >= DEATHS_ALONE
 
     def begin(self, record: RecordId) -> None:
-        """Marks a record: its handler starts."""
-        if self._file is not None and self._free:
-            slot = self._slots[record] = self._free.pop()
+        """Marks a record: its handler starts. One that is condemned is not started, and stays known."""
+        if self._file is None or self.is_condemned(record):
+            return
+        if record not in self._slots and self._free:
+            self._slots[record] = self._free.pop()
+        if (slot := self._slots.get(record)) is not None:
             self._write(slot, _IN_FLIGHT, record)
 
     def end(self, record: RecordId) -> None:
-        """The handler has ended; the record killed nobody."""
+        """The handler has ended; the record killed nobody. One that was set aside stays condemned until `committed`: should the
+        process die before that, it is read again, and must not kill it again."""
+        if not self.is_condemned(record):
+            self._drop(record)
+
+    def committed(self, topic: str, partition: int, offset: int) -> None:
+        """Nothing before this offset is read again."""
+        for record in [r for r in self._deaths if r.topic == topic and r.partition == partition and r.offset < offset]:
+            self._drop(record)
+
+    def _drop(self, record: RecordId) -> None:
         if (slot := self._slots.pop(record, None)) is not None:
             self._write(slot, 0, record)
             self._free.append(slot)

@@ -57,9 +57,9 @@ class SimulatedBroker(MemoryBroker):
     def members_of(self, process: Process) -> list[SimulatedGroupReader]:
         return [member for member in self._members if member.process is process]
 
-    def write(self, record: Outgoing, clock: Clock) -> tuple[int, int]:
-        """Appends with the time of the writer's own clock."""
-        place = self.append(record, timestamp_ms=clock.now_ms())
+    def write(self, record: Outgoing, timestamp_ms: int) -> tuple[int, int]:
+        """Appends; the time is that of the writer's own clock."""
+        place = self.append(record, timestamp_ms=timestamp_ms)
         self.on_write(self.logs[Partition(record.topic, place[0])][-1])
         for waiting in self._awaited.pop(record.topic, ()):
             give(waiting, None)
@@ -146,7 +146,7 @@ class SimulatedSender:
             return
         clock = self._broker.clock_of(self._process)
         for index, record in part:
-            batch.places[index] = self._broker.write(record, clock)
+            batch.places[index] = self._broker.write(record, clock.now_ms())
         batch.open -= 1
         if not batch.open and not unheard:
             self._network.later(self._network.delay(), self._acknowledge, batch)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from daytwo.broker import Broker, Outgoing, Partition, Raw, Sender, outgoing
+from daytwo.broker import Broker, Partition, Raw, Sender, outgoing
 from daytwo.client import Client
 from daytwo.fate import headers_of
 from daytwo.flow import Service, Table
@@ -142,13 +142,10 @@ class Cluster:
             if not process.dead:
                 yield name
 
-    def write(self, *records: Record) -> None:
-        """As an operator does, at once."""
+    def write(self, *records: Record, at_ms: int | None = None) -> None:
+        """As an operator does, at once. `at_ms`: some other time (epoch milliseconds)."""
         for record in records:
-            self.broker.write(outgoing(record, headers_of(record)), self.clock)
-
-    def write_raw(self, record: Outgoing) -> None:
-        self.broker.write(record, self.clock)
+            self.broker.write(outgoing(record, headers_of(record)), self.clock.now_ms() if at_ms is None else at_ms)
 
     def log(self) -> Iterator[Raw]:
         for records in self.broker.logs.values():

@@ -18,6 +18,7 @@ from daytwo.audit.report import judge
 from daytwo.audit.view import View
 from daytwo.broker import Outgoing, Partition, outgoing
 from daytwo.client import Client, ClientError
+from daytwo.codec import decode
 from daytwo.errors import RetryableError
 from daytwo.fate import headers_of
 from daytwo.records import (
@@ -31,6 +32,7 @@ from daytwo.records import (
     SigningKey,
     TenantConfigured,
 )
+from daytwo.topics import DOCUMENT_FINISHED
 from services.cost_meter.ledger_view import ledger_view
 from tests.simulation.cluster import SERVICES, Cluster, Parts
 from tests.simulation.loop import EPOCH_MS, Process, SimulatedLoop
@@ -138,7 +140,7 @@ class Play:
                 self.cluster.deaths.setdefault(skewed.what, [int(skewed.strength)])
             elif skewed.kind == "poison" and self.scenario.asks:
                 self.cluster.poison[skewed.what] = _id(self.scenario.asks[0])
-        self.cluster.write(*TENANTS.values(), *DEPLOYMENTS.values(), *PRICES)
+        self.cluster.write(*TENANTS.values(), *DEPLOYMENTS.values(), *PRICES, at_ms=EPOCH_MS - 3_600_000)
 
     async def _open_clients(self) -> None:
         for tenant in sorted({_tenant(ask) for ask in self.scenario.asks}):
@@ -172,11 +174,11 @@ class Play:
             await self._question(ask)
 
     async def _document(self, ask: Ask) -> None:
-        client, source = self._clients[_tenant(ask)], f"source-{ask.number % 2}"
+        client, source = self._clients[_tenant(ask)], "source"
         if ask.kind == "removal":
             await client.remove_document(source, "docs", check=False, document_id=_id(ask))
         else:
-            content = f"What {ask.number} is.\n\nAnd what it is not, {ask.number}."
+            content = f"What {ask.number % 2} is.\n\nAnd what it is not, {ask.number % 2}."
             await client.add_document(source, content, "docs", check=False, document_id=_id(ask))
 
     async def _question(self, ask: Ask) -> None:
@@ -275,6 +277,10 @@ class Play:
         for chunk in rows:
             held.setdefault((chunk.tenant, chunk.source), set()).add(chunk.chunk_id)
             versions.setdefault((chunk.tenant, chunk.source), set()).add((chunk.version, chunk.count))
+        for raw in self.cluster.broker.records("document-finished"):
+            ended = decode(DOCUMENT_FINISHED, raw.value or b"")
+            if ended.reason == "incomplete_document" and not self.cluster.poison:
+                yield Violation(rule="index_differs", ids=(ended.document_id, ended.tenant), detail="a whole document is said to be incomplete")
         for (tenant, source), ids in held.items():
             known = versions[tenant, source]
             if len(known) > 1 or len(ids) != next(iter(known))[1]:

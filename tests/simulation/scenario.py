@@ -69,19 +69,24 @@ class Scenario:
 
 
 _ASKS: Final[tuple[tuple[AskKind, int], ...]] = (
-    ("plain", 8), ("session", 6), ("equal", 8), ("grounded", 3), ("fresh", 2), ("uncached", 2), ("short", 4), ("invalid", 1),
+    ("plain", 8), ("session", 8), ("equal", 8), ("grounded", 3), ("fresh", 2), ("uncached", 2), ("short", 4), ("invalid", 1),
     ("no_model", 1), ("stranger", 1), ("poor", 3), ("signed", 2), ("unsigned", 1), ("forged", 1), ("garbage", 1), ("reused", 2),
-    ("repeat", 3), ("document", 3), ("removal", 1), ("neighbour", 2),
+    ("repeat", 3), ("document", 4), ("removal", 1), ("neighbour", 2),
 )  # fmt: skip
 
 
 def scenario(seed: int) -> Scenario:
     """The scenario of a seed."""
     rng = Random(f"scenario {seed}")
-    asks = tuple(Ask(number, _pick(rng, _ASKS), round(0.2 + rng.random() * 4, 3)) for number in range(rng.randint(2, 6)))
-    replicas = tuple((service, 2) for service in SERVICES if rng.random() < 0.12)
+    asks = tuple(Ask(number, _pick(rng, _ASKS), _moment(rng)) for number in range(rng.randint(2, 6)))
+    replicas = tuple((service, 2) for service in SERVICES if rng.random() < 0.15)
     faults = tuple(_fault(rng, number, dict(replicas)) for number in range(rng.choice((0, 1, 1, 2, 2, 3, 4))))
     return Scenario(seed, asks, faults, replicas, idempotent=rng.random() < 0.3)
+
+
+def _moment(rng: Random) -> float:
+    """Requests come in bursts: what meets on its way is what may go wrong."""
+    return round(rng.choice((0.3, 1.0, 2.0, 3.5)) + rng.random() ** 2 * 0.8, 3)
 
 
 def _fault(rng: Random, number: int, replicas: dict[str, int]) -> Fault:
@@ -135,8 +140,8 @@ _FAULTS: Final[dict[str, tuple[int, Draw]]] = {
     "away": (4, lambda rng, replicas: (rng.choice(("ledger", "answers", "index")), 0.5 + rng.random() * 6, 1.0)),
     "emptied": (1, lambda rng, replicas: ("answers", 0.0, 1.0)),
     "mood": (10, _mood),
-    "rebalance": (4, _service),
-    "scale_up": (4, _service),
+    "rebalance": (6, _service),
+    "scale_up": (6, _service),
     "scale_down": (3, _service),
     "skew": (3, lambda rng, replicas: (_process(rng, replicas), 0.0, rng.choice((-5000.0, -300.0, 300.0, 5000.0)))),
     "cap_lowered": (1, lambda rng, replicas: ("", 0.0, 1.0)),
