@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import traceback
 from typing import Any
 
@@ -49,8 +50,14 @@ def unreadable_request(raw: Raw, error: DaytwoError, *, now_ms: int) -> list[Req
             reason=error.reason,
             detail=error.detail,
             finished_at_ms=now_ms,
+            submission=submission(raw.value),
         )
     ]
+
+
+def submission(value: bytes | None) -> str:
+    """Names the bytes of a record that was submitted: first 32 hex digits of their SHA-256."""
+    return hashlib.sha256(value or b"").hexdigest()[:32]
 
 
 def headers_of(record: Any) -> dict[str, bytes]:

@@ -51,6 +51,7 @@ class LoopSettings:
     watch_interval_s: float = 5.0
     stuck_after_s: float = 15.0
     drain_s: float = 10.0
+    hand_over_s: float = 3.0
     metrics_interval_s: float = 10.0
     alone_s: float = 0.05
     marks: Path | None = None
@@ -105,7 +106,7 @@ class Loop:
             instance += "-patient"
         patience_ms = min(source.patience_ms for source in self._inputs)
         self._group = broker.group(service.name, instance, [source.topic.name for source in self._inputs], patience_ms=patience_ms)
-        self._group.before_revocation = self._commit
+        self._group.before_revocation = self._revoked
         self._following = Following(service.followers if leader is None else (), broker, self._worker, world.clock)
         self._lanes = {source.topic.name: _Lane(source) for source in self._inputs}
         self._progress: dict[Partition, Progress] = {}
@@ -413,6 +414,19 @@ class Loop:
             self._suspects.committed(partition.topic, partition.number, offset)
             if partition in self._progress:
                 self._progress[partition].committed = offset
+
+    async def _revoked(self) -> None:
+        """Partitions are being taken away, and are ours for this moment still."""
+        handing = [
+            asyncio.ensure_future(source.hand_over(partition.number, self._worker.write_ahead))
+            for partition in self._group.assignment()
+            if (source := self._lanes[partition.topic].source).hand_over is not None
+        ]
+        if handing:
+            _, late = await asyncio.wait(handing, timeout=self._settings.hand_over_s)
+            for task in late:
+                task.cancel()
+        await self._commit()
 
     async def _watch(self) -> None:
         sampled = self._clock.monotonic()

@@ -86,7 +86,7 @@ class Worker:
             value=raw.value,
             headers=raw.headers,
             clock=self._clock,
-            write_ahead=self._write_ahead,
+            write_ahead=self.write_ahead,
         )
 
     def _observe_queue(self, raw: Raw, context: Context) -> None:
@@ -237,5 +237,6 @@ class Worker:
         self._metrics.cost.labels(self.service, "spent").inc(result.cost_nano / 1e9)
         self._metrics.cost.labels(self.service, "saved").inc(result.saved_nano / 1e9)
 
-    async def _write_ahead(self, record: Record) -> None:
+    async def write_ahead(self, record: Record) -> None:
+        """Sends a record until it is acknowledged."""
         await self.send([record])

@@ -243,6 +243,7 @@ class SimulatedGroupReader(_Positions):
         self.process = process_now()
         self.context: Context = self.process.context if self.process is not None else copy_context()
         self.generation = -1
+        self._commits = self._committed = 0
         self.fenced = False
         self.stopped = False
         self.member_of = group
@@ -312,7 +313,15 @@ class SimulatedGroupReader(_Positions):
         if not offsets.keys() <= self._at.keys():
             raise RetryableError("store_unavailable", "not assigned")
         generation = self.generation
-        await self._call("commit", lambda: self.member_of.commit(self, generation, offsets))
+        self._commits += 1
+        number = self._commits
+        await self._call("commit", lambda: self._commit(number, generation, offsets))
+
+    def _commit(self, number: int, generation: int, offsets: Mapping[Partition, int]) -> None:
+        # What one connection carries keeps its order: a commit that lands late does not undo a later one.
+        if number > self._committed:
+            self._committed = number
+            self.member_of.commit(self, generation, offsets)
 
     async def committed(self, partition: Partition) -> int | None:
         return await self._call("committed", lambda: self._broker.offsets.get((self.member_of.name, partition)))

@@ -259,6 +259,7 @@ def _router(cluster: Cluster, process: Process, world: World) -> Service:
         clock=world.clock,
         rng=world.rng,
         settings=RouterSettings(),
+        name=world.instance("inference-router"),
     )
 
 

@@ -289,7 +289,7 @@ class Play:
 
     def _otherwise(self, view: View) -> Iterator[Violation]:
         """What a client was told, and is not the first result on the log. Of an id that two have used, each is told of its own."""
-        contested = {_id(self._first())} if any(ask.kind in ("reused", "forged") for ask in self.scenario.asks) else set()
+        contested = {_id(self._first())} if any(ask.kind in ("reused", "repeat") for ask in self.scenario.asks) else set()
         for tenant, result in self._seen:
             if result.request_id in contested:
                 continue

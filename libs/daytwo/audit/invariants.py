@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from daytwo.audit.view import Attempt, Place, Request, View
+from daytwo.audit.view import Attempt, End, Place, Request, View
 from daytwo.audit.windows import PERIODS, window
 from daytwo.records import TenantConfigured
 
@@ -48,6 +48,9 @@ RULES: Final[Mapping[str, str]] = {
 
 DOCUMENT_MS: Final = 600_000
 """A document has no deadline; so long it may be under way."""
+
+TAKEN_FOR_DEAD_MS: Final = 15_000
+"""The session's time-out, and what clocks may differ by."""
 
 CONFIGURATION_DELAY_MS: Final = 30_000
 """A cap is held against admissions that are so much younger than its record: services follow the configuration, they do not wait for it."""
@@ -109,8 +112,7 @@ def invented(view: View) -> Iterator[Violation]:
     """Learned answers that no attempt of their request gave, and answers from the cache that say something else than was learned."""
     given: dict[tuple[str, str], set[int]] = defaultdict(set)
     for attempt in view.attempts.values():
-        if attempt.outcome == "succeeded":
-            given[attempt.key].add(attempt.said)
+        given[attempt.key].update(attempt.said)
     for answer_id, answer in view.answers.items():
         key = (answer.tenant, answer.request_id)
         request = view.requests.get(key)
@@ -133,13 +135,17 @@ def belongs_nowhere(view: View) -> Iterator[Violation]:
     if not view.whole:
         return
     for (tenant, request_id), request in view.requests.items():
-        if request.accepted_at is None and (request.admitted_at is not None or (request.first is not None and request.first.fingerprint)):
+        if request.accepted_at is None and (request.admitted_at is not None or _is_of_the_road(request.first)):
             rule, detail = _whose(view, tenant, request_id, request)
             yield Violation(rule=rule, ids=(request_id, tenant), detail=detail)
     for attempt in view.attempts.values():
         found = view.requests.get(attempt.key)
         if found is None or found.accepted_at is None:
             yield Violation(rule="no_request", ids=_ids(attempt), detail="an attempt of no accepted request")
+
+
+def _is_of_the_road(end: End | None) -> bool:
+    return end is not None and bool(end.fingerprint) and not end.at_door
 
 
 def _whose(view: View, tenant: str, request_id: str, request: Request) -> tuple[str, str]:
@@ -180,20 +186,33 @@ def _ids(attempt: Attempt) -> tuple[str, str, str]:
 
 
 def paid_twice(view: View) -> Iterator[Violation]:
-    succeeded: dict[tuple[str, str], str] = {}
-    for attempt_id, attempt in view.attempts.items():
+    """Two attempts of a request that succeeded, where whoever made the second could know of the first.
+
+    A router that stood still for longer than the session's time-out, or was cut off, is taken for dead, and its successor buys
+    again; both count. That is told apart by the routers' names and by the second beginning not long after the first had ended.
+    """
+    succeeded: dict[tuple[str, str], Attempt] = {}
+    for attempt in view.attempts.values():
         if attempt.outcome != "succeeded":
             continue
-        first = succeeded.setdefault(attempt.key, attempt_id)
-        if first != attempt_id:
+        first = succeeded.setdefault(attempt.key, attempt)
+        if first is not attempt and _knew(first, attempt):
             tenant, request_id = attempt.key
-            ids = (request_id, tenant, first, attempt_id)
+            ids = (request_id, tenant, first.attempt_id, attempt.attempt_id)
             yield Violation(rule="paid_twice", ids=ids, detail="two attempts of the request succeeded")
+
+
+def _knew(one: Attempt, other: Attempt) -> bool:
+    if one.router == other.router or one.began is None or other.began is None:
+        return True
+    first, second = sorted((one, other), key=lambda attempt: attempt.began or Place(0, 0, 0))
+    assert second.began is not None
+    return first.ended is not None and second.began.timestamp_ms > first.ended.timestamp_ms + TAKEN_FOR_DEAD_MS
 
 
 def ended_twice(view: View) -> Iterator[Violation]:
     for attempt in view.attempts.values():
-        if attempt.differing:
+        if attempt.differing > attempt.lost:
             yield Violation(rule="attempt_ended_twice", ids=_ids(attempt), detail=f"{attempt.differing + 1} ends that say different things")
 
 
@@ -220,7 +239,7 @@ def unbooked(view: View) -> Iterator[Violation]:
         if request is None or request.accepted_at is None or request.settling is None:
             continue
         costs = attempt.counts_nano
-        if costs and all(booked != attempt_id for booked, _ in request.settling.attempts):
+        if costs and all(booked != attempt_id for booked, _ in request.booked()):
             yield Violation(rule="attempt_unbooked", ids=_ids(attempt), detail=f"{costs} nano-dollars that its result does not list")
 
 
@@ -238,6 +257,8 @@ def _differs(attempt: Attempt | None, tenant: str, request_id: str, cost_nano: i
     if attempt.key != (tenant, request_id):
         return f"is an attempt of {'/'.join(attempt.key)} in the journal"
     journal = attempt.counts_nano
+    if attempt.lost and cost_nano in attempt.costs:
+        return ""
     return "" if journal == cost_nano else f"cost {cost_nano} in the result, {journal} in the journal"
 
 

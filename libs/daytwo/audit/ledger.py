@@ -26,7 +26,8 @@ Windows = Mapping[tuple[str, str, str], Sums]
 
 def sums(view: View) -> Windows:
     """What the ledger must have of every tenant, in all its windows: the first result that carries a request's fingerprint
-    settles it, in the windows of the moment its request was accepted; what has none is reserved."""
+    settles it, in the windows of the moment its request was accepted, and later ones book attempts that none had before; what has
+    none is reserved."""
     found: dict[tuple[str, str, str], Sums] = defaultdict(Sums)
     for (tenant, _), request in view.accepted():
         if request.admitted_at is None or request.accepted_at is None:
@@ -36,7 +37,7 @@ def sums(view: View) -> Windows:
             if request.settling is None:
                 counter.reserved_nano += request.reserved_nano
             else:
-                counter.settled_nano += request.settling.cost_nano
+                counter.settled_nano += request.cost_nano
     return found
 
 

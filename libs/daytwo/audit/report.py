@@ -124,6 +124,6 @@ def money(view: View) -> dict[str, dict[str, int]]:
         if request.settling is None:
             sums["held_nano"] += request.reserved_nano
         else:
-            sums["settled_nano"] += request.settling.cost_nano
-            sums["released_nano"] += request.reserved_nano - request.settling.cost_nano
+            sums["settled_nano"] += request.cost_nano
+            sums["released_nano"] += request.reserved_nano - request.cost_nano
     return found

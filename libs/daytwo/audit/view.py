@@ -81,6 +81,8 @@ class End(NamedTuple):
     """Kind and answer id of a cached answer."""
     said: int = 0
     """Of the answer's text."""
+    at_door: bool = False
+    """Given by ingest: the request was not accepted."""
 
 
 @dataclass(slots=True)
@@ -99,17 +101,30 @@ class Request:
     accepted_at: Place | None = None
     """None: never accepted."""
     deadline_ms: int = 0
+    """The latest, where it was submitted again with another."""
     admitted_at: Place | None = None
     """Of its first admission; None: not admitted."""
     reserved_nano: int = 0
     first: End | None = None
     """Its result: the first in the log."""
     settling: End | None = None
-    """The first result that carries the request's fingerprint: the one the ledger books. Mostly the same object as `first`."""
+    """The first result that carries the request's fingerprint: the one the ledger settles. Mostly the same object as `first`."""
+    late: tuple[tuple[str, int], ...] = ()
+    """Attempts that only later results of the request list, and their nano-dollars: the ledger books them as they come."""
     repeats: int = 0
     """Further results."""
     contradictions: int = 0
     """Of these, results of another class than the first."""
+
+    def booked(self) -> Iterator[tuple[str, int]]:
+        """The attempts that its results list, each once: id and nano-dollars."""
+        yield from self.settling.attempts if self.settling is not None else ()
+        yield from self.late
+
+    @property
+    def cost_nano(self) -> int:
+        """What the ledger has settled for it."""
+        return 0 if self.settling is None else self.settling.cost_nano + sum(cost for _, cost in self.late)
 
 
 @dataclass(slots=True)
@@ -127,8 +142,15 @@ class Attempt:
     """Empty: its end is not in the journal."""
     cost_nano: int = 0
     content: int = 0
-    said: int = 0
-    """Of the answer's text."""
+    said: tuple[int, ...] = ()
+    """Of the texts it was answered with."""
+    router: str = ""
+    began: Place | None = None
+    ended: Place | None = None
+    lost: bool = False
+    """One of its ends says that whoever made it was taken for dead. It counts in full, and its maker's own end may follow."""
+    costs: tuple[int, ...] = ()
+    """Of its ends, nano-dollars."""
     input_tokens: int = 0
     output_tokens: int = 0
     usage_known: bool = True
@@ -195,10 +217,10 @@ class View:
         fingerprint = hash(record.fingerprint)
         if request.accepted_at is not None and request.fingerprint != fingerprint:
             self.reused += 1
+        request.deadline_ms = max(request.deadline_ms, submitted.deadline_ms)
         if request.accepted_at is None or (precedes(place, request.accepted_at) and request.admitted_at is None):
             request.fingerprint = fingerprint
             request.accepted_at = place
-            request.deadline_ms = submitted.deadline_ms
             request.user, request.workflow = sys.intern(submitted.user), submitted.workflow
             request.session = submitted.session
 
@@ -213,17 +235,24 @@ class View:
         attempt = self._attempt(record)
         if attempt.bound_nano is None:
             attempt.bound_nano, attempt.started_ms = record.bound_nano, record.started_at_ms
+            attempt.router, attempt.began = sys.intern(record.router), place
 
     def take_ended(self, record: AttemptFinished, place: Place) -> None:
         attempt = self._attempt(record)
         content = hash((record.outcome, record.status, record.cost_nano, record.finish_reason, record.message))
-        if not attempt.outcome:
-            attempt.outcome, attempt.cost_nano, attempt.content = sys.intern(record.outcome), record.cost_nano, content
-            attempt.said = _said(record.message)
-            attempt.input_tokens, attempt.output_tokens = record.usage.input_tokens, record.usage.output_tokens
-            attempt.usage_known = not record.reason
-        elif attempt.content != content:
+        if attempt.outcome and attempt.content == content:
+            return
+        attempt.lost |= record.reason == "lost"
+        attempt.costs += (record.cost_nano,)
+        if record.message is not None:
+            attempt.said += (_said(record.message),)
+        if attempt.outcome:
             attempt.differing += 1
+            return
+        attempt.outcome, attempt.cost_nano, attempt.content = sys.intern(record.outcome), record.cost_nano, content
+        attempt.ended = place
+        attempt.input_tokens, attempt.output_tokens = record.usage.input_tokens, record.usage.output_tokens
+        attempt.usage_known = not record.reason
 
     def _attempt(self, record: AttemptStarted | AttemptFinished) -> Attempt:
         found = self.attempts.get(record.attempt_id)
@@ -241,11 +270,19 @@ class View:
         else:
             request.repeats += 1
             request.contradictions += CLASSES[request.first.outcome] != CLASSES[end.outcome]
-            if precedes(place, request.first.place):
+            if _counts_before(end, request.first):
                 request.first = end
-        settles = record.fingerprint and end.fingerprint == request.fingerprint
-        if settles and (request.settling is None or precedes(place, request.settling.place)):
+        if record.fingerprint and end.fingerprint == request.fingerprint:
+            self._settle(request, end)
+
+    @staticmethod
+    def _settle(request: Request, end: End) -> None:
+        """Results of one request lie in one partition, so they come in order."""
+        if request.settling is None:
             request.settling = end
+            return
+        known = {attempt_id for attempt_id, _ in request.booked()}
+        request.late += tuple(attempt for attempt in end.attempts if attempt[0] not in known)
 
     def _end(self, record: RequestFinished, place: Place) -> End:
         match: CacheMatch | None = record.cache_match
@@ -257,6 +294,7 @@ class View:
             attempts=tuple([(self._known(attempt.attempt_id), attempt.cost_nano) for attempt in record.attempts]),
             match=None if match is None else (match.kind, match.answer_id),
             said=_said(record.message),
+            at_door=bool(record.submission),
         )
 
     def _known(self, attempt_id: str) -> str:
@@ -293,6 +331,13 @@ class View:
     def take_dead_letter(self, record: DeadLetter, place: Place) -> None:
         self.dead_letters[record.service, record.reason] += 1
         self.set_aside.add((record.topic, record.partition, record.offset))
+
+
+def _counts_before(end: End, other: End) -> bool:
+    """A refusal at the door has no fingerprint: it is the end of a record under the id, and of the request only if that has no other."""
+    if bool(end.fingerprint) != bool(other.fingerprint):
+        return bool(end.fingerprint)
+    return precedes(end.place, other.place)
 
 
 def _said(message: Message | None) -> int:
