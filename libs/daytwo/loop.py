@@ -113,6 +113,8 @@ class Loop:
         self._preparing: dict[Partition, list[Raw]] = {}
         self._chains: dict[Key, deque[Raw]] = defaultdict(deque)
         self._running: set[RecordId] = set()
+        self._again: set[RecordId] = set()
+        """Of these, what waits to be handled once more."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._epoch = 0
         self._stopping = asyncio.Event()
@@ -220,7 +222,9 @@ class Loop:
         """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""
         self._epoch = self._group.epoch
         for raw in self._not_started():
-            self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
+            record = RecordId(raw.topic, raw.partition, raw.offset)
+            # What was to be handled once more is at work still.
+            (self._again if record in self._again else self._running).discard(record)
             self._lanes[raw.topic].in_flight -= 1
         for partition in self._progress:
             release = self._lanes[partition.topic].source.release
@@ -253,14 +257,25 @@ class Loop:
                 self._preparing[partition] = []
                 self._spawn(self._prepare(source, partition, raw.timestamp_ms, self._epoch))
         progress.started(raw.offset)
-        if RecordId(raw.topic, raw.partition, raw.offset) in self._running:
-            return  # read again after a rebalance while it is still at work
-        self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._running:
+            # Read again after a rebalance while it is still at work. Not started twice, unless one before it of its key is handled
+            # again: what comes last must be handled last.
+            if record in self._again or not self._waits_before(raw):
+                return
+            self._again.add(record)
+        self._running.add(record)
         self._lanes[raw.topic].in_flight += 1
         if partition in self._preparing:
             self._preparing[partition].append(raw)
         else:
             self._schedule(raw)
+
+    def _waits_before(self, raw: Raw) -> bool:
+        """Whether an earlier record of its key has been read and not been started."""
+        waiting = [*self._preparing.get(Partition(raw.topic, raw.partition), ()), *self._lanes[raw.topic].waiting]
+        waiting += list(self._chains.get((raw.topic, raw.key), ()))[1:]
+        return any((each.key, each.partition) == (raw.key, raw.partition) and each.offset < raw.offset for each in waiting)
 
     async def _prepare(self, source: Input[Any], partition: Partition, timestamp_ms: int, epoch: int) -> None:
         assert source.prepare is not None
@@ -373,8 +388,12 @@ class Loop:
             self._finished(lane, raw)
 
     def _finished(self, lane: _Lane, raw: Raw) -> None:
-        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
         lane.in_flight -= 1
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._again:
+            self._again.discard(record)
+            return
+        self._running.discard(record)
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None:
             progress.finished(raw.offset)

@@ -306,6 +306,9 @@ class SimulatedGroupReader(_Positions):
             return []
         return found
 
+    def positions(self) -> Mapping[Partition, int]:
+        return self._at
+
     def assignment(self) -> frozenset[Partition]:
         return frozenset(self._at)
 
@@ -397,6 +400,11 @@ class Group:
             before = self._broker.offsets.get((self.name, partition), 0)
             self._broker.offsets[self.name, partition] = offset
             self._broker.on_commit(self.name, partition, before, offset)
+
+    def unread(self) -> list[Partition]:
+        """Partitions that a member has not read to their end."""
+        logs = self._broker.logs
+        return [p for member in self.members.values() if not member.gone() for p, at in member.positions().items() if at < len(logs[p])]
 
     def _tell(self, member: SimulatedGroupReader) -> None:
         wait = 0.001 if self._network.calm else self._network.rng.random() * HEARTBEAT_S

@@ -115,6 +115,8 @@ class Cluster:
     def stop(self, name: str) -> None:
         """SIGTERM; it is not started again."""
         process = self.processes[name]
+        if process.dead:
+            return
         process.on_death = lambda: None
         self.lives[name] = -1000
         for each in self.loops.get(name, ()):
@@ -152,8 +154,12 @@ class Cluster:
             yield from records
 
     def behind(self) -> dict[tuple[str, Partition], int]:
-        """Records that are on the log and not committed, by group and partition."""
-        found = {}
+        """Records that are on the log and not committed, or are read once more, by group and partition."""
+        found = {(name, p): 1 for name, group in self.broker.groups.items() for p in group.unread()}
+        for loops in self.loops.values():
+            for each in loops:
+                if each.in_flight() and each.state == "ready":
+                    found[each.service.name, Partition(each._inputs[0].topic.name, -1)] = each.in_flight()
         for name, group in self.broker.groups.items():
             for topic in group.topics:
                 for partition in self.broker.partitions(topic):
@@ -202,15 +208,19 @@ class Cluster:
 def _poison(loop: Loop, process: Process, request_id: bytes) -> None:
     """The process dies when it begins to handle a record of this request."""
     one, batch = loop._worker.one, loop._worker.batch
+    topic = loop.service.inputs[0].topic.name
+
+    def is_poison(raw: Raw) -> bool:
+        return raw.topic == topic and raw.headers.get("request-id") == request_id
 
     async def kills(source: Any, raw: Raw, **rest: Any) -> None:
-        if raw.headers.get("request-id") == request_id and not rest.get("condemned"):
+        if is_poison(raw) and not rest.get("condemned"):
             process.kill()
             await asyncio.sleep(0)
         await one(source, raw, **rest)
 
     async def kills_batch(source: Any, raws: Sequence[Raw]) -> None:
-        if any(raw.headers.get("request-id") == request_id for raw in raws):
+        if any(map(is_poison, raws)):
             process.kill()
             await asyncio.sleep(0)
         await batch(source, raws)

@@ -249,7 +249,8 @@ class Play:
             self.violations += self._backlog()
         differ = list(differences(view, ledger))
         far_ms = EPOCH_MS + int(self._loop.now * 1000) + 86_400_000
-        report = judge(view, differ, now_ms=far_ms, grace_ms=0, with_ledger=True)
+        clocks_ms = sum(abs(skew) for skew in self.cluster.skews.values())
+        report = judge(view, differ, now_ms=far_ms, grace_ms=0, with_ledger=True, clocks_ms=clocks_ms)
         self.violations += [*report.violations, *against_bill(view, self.cluster.providers.bill), *self._otherwise(view)]
         self.violations += self._index(view)
 
@@ -420,6 +421,8 @@ def _scale_up(cluster: Cluster, fault: Fault) -> None:
 
 def _start_again(cluster: Cluster, fault: Fault) -> None:
     name = f"{fault.what}-0"
+    if cluster.lives[name] >= 0:
+        return
     if cluster.processes[name].dead:
         cluster.lives[name] = abs(cluster.lives[name])
         cluster.start(name)

@@ -135,7 +135,7 @@ _FAULTS: Final[dict[str, tuple[int, Draw]]] = {
     "kill_all": (1, lambda rng, replicas: ("", 0.0, 1.0)),
     "unheard": (6, _calls(*_SENT, "commit", "ledger", "answers", "index")),
     "lost": (5, _calls(*_SENT, "commit", "ledger", "answers", "index", "read")),
-    "slow": (3, _calls("ledger", "answers", "index", "commit", "read")),
+    "slow": (3, _calls("ledger", "answers", "index", "commit")),
     "broker_down": (3, lambda rng, replicas: ("", 0.5 + rng.random() * 5, 1.0)),
     "away": (4, lambda rng, replicas: (rng.choice(("ledger", "answers", "index")), 0.5 + rng.random() * 6, 1.0)),
     "emptied": (1, lambda rng, replicas: ("answers", 0.0, 1.0)),

@@ -84,12 +84,12 @@ def documents_lost(view: View, *, now_ms: int, grace_ms: int) -> Iterator[Violat
 def out_of_order(view: View) -> Iterator[Violation]:
     """Requests of one session that were accepted, or admitted, in another order than they were submitted.
 
-    That is as far as a session's order goes: from there on equal questions meet, not requests of a session. Of repeats the first
-    counts. Only places of one partition are compared.
+    That is as far as a session's order goes: from there on equal questions meet, not requests of a session. Of records that were
+    written twice the first counts; one that was submitted twice has no place of its own. Only places of one partition are compared.
     """
     sessions: dict[tuple[str, str], list[Request]] = defaultdict(list)
     for _, request in view.accepted():
-        if request.session and request.submitted_at is not None:
+        if request.session and request.submissions == 1:
             sessions[request.key[0], request.session].append(request)
     for requests in sessions.values():
         yield from _overtaken([(r.submitted_at, r.accepted_at, r) for r in requests if r.submitted_at and r.accepted_at], "accepted")
@@ -272,26 +272,27 @@ def wrong_cost(view: View) -> Iterator[Violation]:
             yield Violation(rule="wrong_cost", ids=(request_id, tenant), detail=detail)
 
 
-def above_cap(view: View) -> Iterator[Violation]:
+def above_cap(view: View, *, clocks_ms: int = 0) -> Iterator[Violation]:
     """Plays admissions and results again in the order of their timestamps.
 
     An admission is on the log after its reservation and a result before its settlement, and a settled request counts at most
     what was reserved for it; so what is summed up here was at that moment in the ledger at least, and nothing is accused wrongly.
-    The caps are those in force; admissions before them are summed up and not judged.
+    The caps are those in force; admissions before them are summed up and not judged. The timestamps are of the clocks of those who
+    wrote, which may differ by `clocks_ms`: a result counts so much earlier.
     """
     requests: dict[str, list[tuple[str, Request]]] = defaultdict(list)
     for (tenant, request_id), request in view.accepted():
         if request.admitted_at is not None and request.reserved_nano and tenant in view.tenants and view.tenants[tenant][1].caps:
             requests[tenant].append((request_id, request))
     for tenant, admitted in requests.items():
-        yield from _replay(view, tenant, admitted)
+        yield from _replay(view, tenant, admitted, clocks_ms)
 
 
-def _replay(view: View, tenant: str, requests: Sequence[tuple[str, Request]]) -> Iterator[Violation]:
+def _replay(view: View, tenant: str, requests: Sequence[tuple[str, Request]], clocks_ms: int) -> Iterator[Violation]:
     since_ms, configured = view.tenants[tenant]
     limits = _limits(configured)
     used: dict[tuple[str, str, str], int] = defaultdict(int)
-    for _, place, ends in sorted(_moments(requests)):
+    for _, place, ends in sorted(_moments(requests, clocks_ms)):
         request_id, request = requests[place]
         change = _kept(request) - request.reserved_nano if ends else request.reserved_nano
         judged = not ends and _admitted_ms(request) > since_ms + CONFIGURATION_DELAY_MS
@@ -321,12 +322,12 @@ def _counters(limits: Mapping[tuple[str, str], int], request: Request) -> Iterat
             yield (scope, subjects[scope], window(period, at_ms)), limit_nano
 
 
-def _moments(requests: Sequence[tuple[str, Request]]) -> Iterator[tuple[int, int, bool]]:
+def _moments(requests: Sequence[tuple[str, Request]], clocks_ms: int) -> Iterator[tuple[int, int, bool]]:
     for place, (_, request) in enumerate(requests):
         yield (_admitted_ms(request), place, False)
         if request.settling is not None:
             # Not before its admission, whatever the brokers' clocks say.
-            yield (max(request.settling.place.timestamp_ms, _admitted_ms(request)), place, True)
+            yield (max(request.settling.place.timestamp_ms - clocks_ms, _admitted_ms(request)), place, True)
 
 
 def _admitted_ms(request: Request) -> int:
@@ -341,8 +342,8 @@ def _kept(request: Request) -> int:
 Invariant = Callable[[View], Iterator[Violation]]
 
 
-def invariants(*, now_ms: int, grace_ms: int) -> tuple[Invariant, ...]:
-    """All that is checked on the log alone."""
+def invariants(*, now_ms: int, grace_ms: int, clocks_ms: int = 0) -> tuple[Invariant, ...]:
+    """All that is checked on the log alone. `clocks_ms`: how far the clocks of those who write it may differ."""
     return (
         partial(lost, now_ms=now_ms, grace_ms=grace_ms),
         partial(unaccounted, now_ms=now_ms, grace_ms=grace_ms),
@@ -358,5 +359,5 @@ def invariants(*, now_ms: int, grace_ms: int) -> tuple[Invariant, ...]:
         unbooked,
         not_in_journal,
         wrong_cost,
-        above_cap,
+        partial(above_cap, clocks_ms=clocks_ms),
     )

@@ -98,6 +98,7 @@ class Request:
     session: str = ""
     submitted_at: Place | None = None
     """None: was not read."""
+    submissions: int = 0
     accepted_at: Place | None = None
     """None: never accepted."""
     deadline_ms: int = 0
@@ -308,6 +309,7 @@ class View:
     def take_submitted(self, record: RequestSubmitted, place: Place) -> None:
         request = self.request(record.tenant, record.request_id)
         self.submitted.append((Where("request-submitted", place.partition, place.offset, place.timestamp_ms), request.key))
+        request.submissions += 1
         if request.submitted_at is None or precedes(place, request.submitted_at):
             request.submitted_at = place
 
