@@ -43,8 +43,11 @@ class MemoryBroker:
     def partition_of(self, record: Outgoing) -> Partition:
         return Partition(record.topic, zlib.crc32(record.key or b"") % TOPIC_NAMED[record.topic].partitions)
 
-    def append(self, record: Outgoing, *, timestamp_ms: int | None = None) -> tuple[int, int]:
-        """Partition and offset. `timestamp_ms`: by the writer's clock; None: by the broker's."""
+    def append(self, record: Outgoing) -> tuple[int, int]:
+        return self.append_at(record, self.clock.now_ms())
+
+    def append_at(self, record: Outgoing, timestamp_ms: int) -> tuple[int, int]:
+        """Partition and offset. The time is that of the writer's clock, epoch milliseconds."""
         if len(record.value or b"") > TOPIC_NAMED[record.topic].max_bytes:
             raise TerminalError("too_large", f"a record of {record.topic}")
         partition = self.partition_of(record)
@@ -54,7 +57,7 @@ class MemoryBroker:
                 topic=record.topic,
                 partition=partition.number,
                 offset=len(log),
-                timestamp_ms=self.clock.now_ms() if timestamp_ms is None else timestamp_ms,
+                timestamp_ms=timestamp_ms,
                 key=record.key,
                 value=record.value,
                 headers=record.headers,

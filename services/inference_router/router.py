@@ -40,6 +40,8 @@ class _Course:
     route: list[DeploymentConfigured]
     tries: dict[str, int] = field(default_factory=dict)
     rests_until: dict[str, float] = field(default_factory=dict)
+    learned: set[str] = field(default_factory=set)
+    """Attempts whose end has been taken into account."""
     refusal: str = ""
 
     @property
@@ -70,7 +72,7 @@ class Router:
         policy: RetryPolicy,
         *,
         name: str = "",
-        read_again: ReadAgain | None = None,
+        read_again: ReadAgain,
     ) -> None:
         """`name`: of this process among the routers, stable over restarts. `read_again` reads a partition of the journal from a
         moment (epoch milliseconds) to its end.
@@ -95,8 +97,7 @@ class Router:
             course = _Course(grounded, context, attempts, route)
             self._check_ours(course)
             await self._put_in_order(course, self._clock.now_ms())
-            for attempt in attempts.ended():
-                self._learn(course, attempt)
+            self._learn_all(course)
             return [await self._end(course)]
         finally:
             self._journal.close(attempts)
@@ -160,10 +161,11 @@ class Router:
         self._check_ours(course)
         now_ms = self._clock.now_ms()
         going_on = course.attempts.going_on(now_ms)
-        if going_on and self._read_again is not None:
+        if going_on:
             await self._clock.sleep(min(ELSEWHERE_S, course.left_s(now_ms)))
             await self._read_again(course.context.partition, min(course.attempts.started[each].started_at_ms for each in going_on))
-        await self._put_in_order(course, self._clock.now_ms())
+            await self._put_in_order(course, self._clock.now_ms())
+            self._learn_all(course)
         return bool(going_on)
 
     def _check_ours(self, course: _Course) -> None:
@@ -284,8 +286,15 @@ class Router:
         booked = booking.book(course.grounded, course.quote(deployment.deployment), end, now_ms)
         return booking.finished(started, booked, latency_ms=(self._clock.monotonic() - began) * 1000, now_ms=now_ms)
 
+    def _learn_all(self, course: _Course) -> None:
+        """What the journal says about the rest of the way."""
+        for attempt in course.attempts.ended():
+            if attempt.attempt_id not in course.learned:
+                self._learn(course, attempt)
+
     def _learn(self, course: _Course, attempt: AttemptFinished) -> None:
         """What an attempt that failed says about the rest of the way."""
+        course.learned.add(attempt.attempt_id)
         name = attempt.deployment
         tries = course.tries[name] = course.tries.get(name, 0) + 1
         if verdict(attempt) == "elsewhere":

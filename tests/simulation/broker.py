@@ -59,7 +59,7 @@ class SimulatedBroker(MemoryBroker):
 
     def write(self, record: Outgoing, timestamp_ms: int) -> tuple[int, int]:
         """Appends; the time is that of the writer's own clock."""
-        place = self.append(record, timestamp_ms=timestamp_ms)
+        place = self.append_at(record, timestamp_ms)
         self.on_write(self.logs[Partition(record.topic, place[0])][-1])
         for waiting in self._awaited.pop(record.topic, ()):
             give(waiting, None)
