@@ -436,6 +436,7 @@ class Loop:
 
     async def _revoked(self) -> None:
         """Partitions are being taken away, and are ours for this moment still."""
+        await self._commit()  # first: what is known to be done is forgotten as soon as reading notices
         handing = [
             asyncio.ensure_future(source.hand_over(partition.number, self._worker.write_ahead))
             for partition in self._group.assignment()
@@ -445,7 +446,6 @@ class Loop:
             _, late = await asyncio.wait(handing, timeout=self._settings.hand_over_s)
             for task in late:
                 task.cancel()
-        await self._commit()
 
     async def _watch(self) -> None:
         sampled = self._clock.monotonic()

@@ -133,7 +133,7 @@ class SimulatedSender:
     def _post(self, batch: _Batch, partition: Partition, part: Sequence[tuple[int, Outgoing]]) -> None:
         network = self._network
         fate = "lost" if self._broker.down else network.fate(f"send {partition.topic}")
-        now = network.loop.now
+        now = network.loop.time()
         if fate != "lost":
             land_at = self._landed[partition] = max(self._landed.get(partition, 0.0), now + network.delay())
             network.later(land_at - now, self._land, batch, part, fate == "unheard")

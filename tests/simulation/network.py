@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final, Literal, TypeVar
 
 from daytwo.errors import RetryableError
-from tests.simulation.loop import PROCESS, Process, SimulatedLoop
+from tests.simulation.loop import PROCESS, Process
 from tests.simulation.story import Story
 
 T = TypeVar("T")
@@ -37,12 +37,15 @@ class Trouble:
 class Network:
     """`calm`: each way takes a millisecond. Otherwise it takes a few, and seldom long."""
 
-    def __init__(self, loop: SimulatedLoop, rng: Random, story: Story, *, calm: bool = False) -> None:
-        self.loop = loop
+    def __init__(self, rng: Random, story: Story, *, calm: bool = False) -> None:
         self.rng = rng
         self.story = story
         self.calm = calm
         self.troubles: list[Trouble] = []
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
 
     def delay(self) -> float:
         """Seconds of one way."""
@@ -57,7 +60,7 @@ class Network:
         process = PROCESS.get()
         name = process.name if process is not None else ""
         for trouble in self.troubles:
-            if self.loop.now < trouble.until and call.startswith(trouble.call) and name.startswith(trouble.process):
+            if self.loop.time() < trouble.until and call.startswith(trouble.call) and name.startswith(trouble.process):
                 if self.rng.random() < trouble.probability:
                     self.story.tell(f"{call} is {trouble.fate}")
                     return trouble.fate

@@ -71,7 +71,7 @@ class Providers:
 
     def _mood(self, deployment: str) -> str:
         for mood in self.moods:
-            if mood.deployment in ("", deployment) and self.network.loop.now < mood.until:
+            if mood.deployment in ("", deployment) and self.network.loop.time() < mood.until:
                 if self.network.rng.random() < mood.probability:
                     return mood.kind
         return ""

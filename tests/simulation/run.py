@@ -71,7 +71,7 @@ class Outcome:
 def run(scenario: Scenario, *, parts: Parts | None = None, deaths: dict[str, list[int]] | None = None, told: bool = False) -> Outcome:
     """One run. `deaths`: at which handles of a process it dies, beside the scenario's own faults; `told`: with its story."""
     loop = SimulatedLoop()
-    story = Story(loop, wanted=told)
+    story = Story(loop.time, wanted=told)
     cluster = Cluster(
         loop, Random(f"run {scenario.seed}"), story, calm=scenario.calm, idempotent=scenario.idempotent, parts=parts
     )

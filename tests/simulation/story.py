@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.simulation.loop import PROCESS, SimulatedLoop
+from tests.simulation.loop import PROCESS
 
 
 class Event(NamedTuple):
@@ -16,15 +17,16 @@ class Event(NamedTuple):
 class Story:
     """Keeps what is told, if it is wanted: most runs are only judged."""
 
-    def __init__(self, loop: SimulatedLoop, *, wanted: bool) -> None:
+    def __init__(self, time: Callable[[], float], *, wanted: bool) -> None:
+        """`time`: seconds since the start."""
         self.events: list[Event] = []
         self.wanted = wanted
-        self._loop = loop
+        self._time = time
 
     def tell(self, what: str, process: str | None = None) -> None:
         if self.wanted:
             teller = PROCESS.get()
-            self.events.append(Event(self._loop.now, process or (teller.name if teller else "-"), what))
+            self.events.append(Event(self._time(), process or (teller.name if teller else "-"), what))
 
     def lines(self) -> list[str]:
         return [f"{event.at_s:9.3f}  {event.process:20} {event.what}" for event in self.events]
