@@ -234,7 +234,7 @@ class Router:
                 finished = await self._call(course, deployment, started)
         finally:
             door.breaker.leave(permit, health(finished) if finished is not None else "unclear")
-        if (cool_down_ms := self._policy.cool_down_after(finished)) is not None:
+        if finished is not None and (cool_down_ms := self._policy.cool_down_after(finished)) is not None:
             door.breaker.cool_down(cool_down_ms / 1000)
         return finished
 

@@ -80,7 +80,9 @@ def _explain(job: Job, outcome: Outcome) -> None:
 def _story(job: Job) -> int:
     (outcome,) = in_children(told, [job])
     chosen = job.scenario()
-    click.echo(f"\nseed {job.seed}: {len(chosen.asks)} requests, {len(chosen.faults)} faults, replicas {dict(chosen.replicas) or 'one each'}")
+    click.echo(
+        f"\nseed {job.seed}: {len(chosen.asks)} requests, {len(chosen.faults)} faults, replicas {dict(chosen.replicas) or 'one each'}"
+    )
     for fault in chosen.faults:
         click.echo(f"  fault {fault.number}: {fault}")
     click.echo("\n".join(outcome.story))

@@ -273,8 +273,12 @@ class SimulatedGroupReader(_Positions):
 
     def revoke(self) -> None:
         """A heartbeat said that the group rebalances, or that it is out of it. Runs in the member's own process."""
-        if self._rejoining is None and not self.stopped and not self.fenced:
+        if self.stopped or self.fenced or not self.member_of.misses(self):
+            return
+        if self._rejoining is None:
             self._rejoining = asyncio.get_running_loop().create_task(self._rejoin())
+        else:
+            asyncio.get_running_loop().call_later(HEARTBEAT_S, self.revoke)
 
     async def _rejoin(self) -> None:
         self._assigned.clear()
@@ -388,8 +392,12 @@ class Group:
 
     def told_again(self, member: SimulatedGroupReader) -> None:
         """A member that was away sends a heartbeat again."""
-        if self.members.get(member.instance) is not member or (self._awaited is not None and member.instance in self._awaited):
+        if self.misses(member):
             self._tell(member)
+
+    def misses(self, member: SimulatedGroupReader) -> bool:
+        """Whether the member has to join again."""
+        return self.members.get(member.instance) is not member or (self._awaited is not None and member.instance in self._awaited)
 
     def commit(self, member: SimulatedGroupReader, generation: int, offsets: Mapping[Partition, int]) -> None:
         current = self.members.get(member.instance) is member
@@ -423,7 +431,7 @@ class Group:
     def _late(self, generation: int) -> None:
         if self._awaited and generation == self.generation:
             for instance in sorted(self._awaited):
-                del self.members[instance]
+                self._tell(self.members.pop(instance))
             self._complete()
 
     def _complete(self) -> None:

@@ -46,5 +46,3 @@ def crashed(point: CrashPoint) -> Outcome:
 
 def _whole(road: str) -> Outcome:
     return run(POINTS[road])
-
-

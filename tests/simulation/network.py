@@ -23,12 +23,10 @@ OUTSIDE: Final = Context()
 
 @dataclass(slots=True, kw_only=True)
 class Trouble:
-    """From now until a moment, some calls of some processes come to grief."""
+    """From now until a moment, some calls come to grief."""
 
     call: str
     """Beginning of the call's name."""
-    process: str
-    """Beginning of the process's name; empty: all."""
     fate: Fate
     probability: float
     until: float
@@ -57,13 +55,11 @@ class Network:
     def fate(self, call: str) -> Fate:
         if not self.troubles:
             return "fine"
-        process = PROCESS.get()
-        name = process.name if process is not None else ""
         for trouble in self.troubles:
-            if self.loop.time() < trouble.until and call.startswith(trouble.call) and name.startswith(trouble.process):
-                if self.rng.random() < trouble.probability:
-                    self.story.tell(f"{call} is {trouble.fate}")
-                    return trouble.fate
+            meant = self.loop.time() < trouble.until and call.startswith(trouble.call)
+            if meant and self.rng.random() < trouble.probability:
+                self.story.tell(f"{call} is {trouble.fate}")
+                return trouble.fate
         return "fine"
 
     def later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> None:

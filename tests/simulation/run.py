@@ -72,9 +72,7 @@ def run(scenario: Scenario, *, parts: Parts | None = None, deaths: dict[str, lis
     """One run. `deaths`: at which handles of a process it dies, beside the scenario's own faults; `told`: with its story."""
     loop = SimulatedLoop()
     story = Story(loop.time, wanted=told)
-    cluster = Cluster(
-        loop, Random(f"run {scenario.seed}"), story, calm=scenario.calm, idempotent=scenario.idempotent, parts=parts
-    )
+    cluster = Cluster(loop, Random(f"run {scenario.seed}"), story, calm=scenario.calm, idempotent=scenario.idempotent, parts=parts)
     cluster.deaths.update(deaths or {})
     play = Play(scenario, cluster)
     GRAVEYARD.append((loop, cluster, play))
@@ -281,7 +279,9 @@ class Play:
         for raw in self.cluster.broker.records("document-finished"):
             ended = decode(DOCUMENT_FINISHED, raw.value or b"")
             if ended.reason == "incomplete_document" and not self.cluster.poison:
-                yield Violation(rule="index_differs", ids=(ended.document_id, ended.tenant), detail="a whole document is said to be incomplete")
+                yield Violation(
+                    rule="index_differs", ids=(ended.document_id, ended.tenant), detail="a whole document is said to be incomplete"
+                )
         for (tenant, source), ids in held.items():
             known = versions[tenant, source]
             if len(known) > 1 or len(ids) != next(iter(known))[1]:
@@ -313,7 +313,9 @@ def _id(ask: Ask) -> str:
 
 
 def _tenant(ask: Ask) -> str:
-    return {"poor": "poor", "signed": "signer", "unsigned": "signer", "forged": "signer", "stranger": "nobody", "neighbour": "other"}.get(ask.kind, "acme")
+    return {"poor": "poor", "signed": "signer", "unsigned": "signer", "forged": "signer", "stranger": "nobody", "neighbour": "other"}.get(
+        ask.kind, "acme"
+    )
 
 
 QUESTIONS: Final[dict[str, dict[str, Any]]] = {
@@ -399,7 +401,7 @@ def _for_a_while(begin: Callable[[Cluster, Fault], Any], end: Callable[[Cluster,
 def _trouble(cluster: Cluster, fault: Fault) -> None:
     until = cluster.loop.now + fault.for_s
     cluster.network.troubles.append(
-        Trouble(call=fault.what, process="", fate=fault.kind, probability=fault.strength, until=until)  # type: ignore[arg-type]
+        Trouble(call=fault.what, fate=fault.kind, probability=fault.strength, until=until)  # type: ignore[arg-type]
     )
 
 
@@ -469,4 +471,3 @@ STRIKES: Final[dict[str, Strike]] = {
     ),
     "deployment_off": lambda cluster, fault: cluster.write(replace(DEPLOYMENTS[fault.what], active=False)),
 }
-

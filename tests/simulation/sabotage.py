@@ -287,7 +287,9 @@ def _ignore_deadline() -> Parts:
     def later(handle: Handle, cluster: Cluster) -> Handle:
         async def handles(record: Any, context: Context) -> Sequence[Output]:
             await asyncio.sleep(0)
-            return await handle(replace(record, request=replace(record.request, deadline_ms=record.request.deadline_ms + 3_600_000)), context)
+            return await handle(
+                replace(record, request=replace(record.request, deadline_ms=record.request.deadline_ms + 3_600_000)), context
+            )
 
         return handles
 
@@ -358,7 +360,7 @@ def _last_result_wins(client: Client) -> None:
         return latest[first.request_id]
 
     client._requests.deliver = delivers  # type: ignore[method-assign]
-    client.ask = asks  # type: ignore[assignment, method-assign]
+    client.ask = asks  # type: ignore[method-assign]
 
 
 SABOTAGES: Final[Mapping[str, Callable[[], Sabotage]]] = {
@@ -394,5 +396,3 @@ SABOTAGES: Final[Mapping[str, Callable[[], Sabotage]]] = {
 
 def parts_of(sabotage: str | None) -> Parts | None:
     return SABOTAGES[sabotage]().parts if sabotage else None
-
-

@@ -16,7 +16,11 @@ def test_the_simulation_notices_within_its_seeds(name: str) -> None:
     rules = SABOTAGES[name]().rules
 
     found = next(
-        (outcome.rules & rules for outcome, _ in in_children(played, [Job(seed, sabotage=name) for seed in range(SEEDS)]) if outcome.rules & rules),
+        (
+            outcome.rules & rules
+            for outcome, _ in in_children(played, [Job(seed, sabotage=name) for seed in range(SEEDS)])
+            if outcome.rules & rules
+        ),
         frozenset[str](),
     )
 

@@ -116,7 +116,9 @@ def invented(view: View) -> Iterator[Violation]:
     for answer_id, answer in view.answers.items():
         key = (answer.tenant, answer.request_id)
         request = view.requests.get(key)
-        judged = view.whole or (request is not None and request.accepted_at is not None and request.accepted_at.timestamp_ms >= view.since_ms)
+        judged = view.whole or (
+            request is not None and request.accepted_at is not None and request.accepted_at.timestamp_ms >= view.since_ms
+        )
         if judged and answer.said not in given[key]:
             yield Violation(rule="invented", ids=(answer_id, answer.request_id, answer.tenant), detail="no provider gave this answer")
     yield from _other_words(view)

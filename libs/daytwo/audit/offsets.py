@@ -48,7 +48,9 @@ class Outputs:
         return not name or not any(name in self._there[topic] for topic in followers)
 
 
-def passed_over(logs: Mapping[Partition, list[Raw]], committed: Mapping[tuple[str, Partition], int], outputs: Outputs) -> Iterator[Violation]:
+def passed_over(
+    logs: Mapping[Partition, list[Raw]], committed: Mapping[tuple[str, Partition], int], outputs: Outputs
+) -> Iterator[Violation]:
     """Records before a committed offset that have no outputs. `committed` are offsets by group and partition."""
     for (group, partition), offset in committed.items():
         for raw in logs[partition][:offset]:
@@ -58,7 +60,9 @@ def passed_over(logs: Mapping[Partition, list[Raw]], committed: Mapping[tuple[st
 
 def unfinished(group: str, raw: Raw, offset: int) -> Violation:
     place = f"{raw.topic}/{raw.partition}/{raw.offset}"
-    return Violation(rule="passed_over", ids=(_name(raw) or place, group), detail=f"{group} has committed {offset} and {place} has no output")
+    return Violation(
+        rule="passed_over", ids=(_name(raw) or place, group), detail=f"{group} has committed {offset} and {place} has no output"
+    )
 
 
 def _name(raw: Raw) -> str:

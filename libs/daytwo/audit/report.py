@@ -68,9 +68,7 @@ async def audit(
     return judge(view, differ, now_ms=clock.now_ms(), grace_ms=int(grace_s * 1000), with_ledger=ledger is not None)
 
 
-def judge(
-    view: View, differ: Sequence[Violation], *, now_ms: int, grace_ms: int, with_ledger: bool, clocks_ms: int = 0
-) -> Report:
+def judge(view: View, differ: Sequence[Violation], *, now_ms: int, grace_ms: int, with_ledger: bool, clocks_ms: int = 0) -> Report:
     """The report on a view. `differ`: how the ledger differs; it counts only where nothing is open any more."""
     rules = invariants(now_ms=now_ms, grace_ms=grace_ms, clocks_ms=clocks_ms)
     broken = [violation for invariant in rules for violation in invariant(view)]

@@ -201,9 +201,7 @@ class Client:
             mailbox.forget(record_id)
             raise
 
-    async def _hand_over(
-        self, record: RequestSubmitted | DocumentSubmitted, record_id: str, seconds: float, mailbox: Mailbox[Any]
-    ) -> None:
+    async def _hand_over(self, record: RequestSubmitted | DocumentSubmitted, record_id: str, seconds: float, mailbox: Mailbox[Any]) -> None:
         try:
             message = self._signed(outgoing(record, headers_of(record)))
         except (ValueError, TypeError, AttributeError) as error:
