@@ -8,7 +8,7 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test unit check format schemas lock bench
+.PHONY: help venv install up down status clean demo test unit check format schemas lock bench simulate
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ test: venv ## Run every test, on a stack of its own on free ports
 
 unit: venv ## Run the tests that need no stack
 	@$(RUN) pytest
+
+simulate: venv ## Run daytwo in virtual time from SEEDS=1000 seeds; SEED=7 tells one as a story; CRASHES=1 crashes everywhere once
+	@$(RUN) tests.simulation $(if $(CRASHES),--crashes) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))
 
 check: venv ## Lint, formatting, types, module boundaries, generated files, documents
 	@$(RUN) ruff check
