@@ -70,10 +70,11 @@ class SimulatedBroker(MemoryBroker):
 
     async def wait(self, topics: Sequence[str], timeout_s: float) -> None:
         """Until something is written to one of the topics."""
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = self.network.loop
+        written: asyncio.Future[None] = loop.create_future()
         for topic in topics:
             self._awaited[topic].append(written)
-        timer = asyncio.get_running_loop().call_later(timeout_s, give, written, None)
+        timer = loop.call_later(timeout_s, give, written, None)
         try:
             await written
         finally:
@@ -124,7 +125,7 @@ class SimulatedSender:
         parts: dict[Partition, list[tuple[int, Outgoing]]] = defaultdict(list)
         for index, record in enumerate(records):
             parts[self._broker.partition_of(record)].append((index, record))
-        batch = _Batch(asyncio.get_running_loop().create_future(), len(parts))
+        batch = _Batch(self._network.loop.create_future(), len(parts))
         self._open[batch] = None
         for partition, part in parts.items():
             self._post(batch, partition, part)
@@ -276,9 +277,9 @@ class SimulatedGroupReader(_Positions):
         if self.stopped or self.fenced or not self.member_of.misses(self):
             return
         if self._rejoining is None:
-            self._rejoining = asyncio.get_running_loop().create_task(self._rejoin())
+            self._rejoining = self._network.loop.create_task(self._rejoin())
         else:
-            asyncio.get_running_loop().call_later(HEARTBEAT_S, self.revoke)
+            self._network.loop.call_later(HEARTBEAT_S, self.revoke)
 
     async def _rejoin(self) -> None:
         self._assigned.clear()

@@ -35,7 +35,9 @@ class Trouble:
 class Network:
     """`calm`: each way takes a millisecond. Otherwise it takes a few, and seldom long."""
 
-    def __init__(self, rng: Random, story: Story, *, calm: bool = False) -> None:
+    def __init__(self, rng: Random, story: Story, *, calm: bool = False, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """`loop`: whose time it is; None: that of the loop that runs at the moment of a call."""
+        self._loop = loop
         self.rng = rng
         self.story = story
         self.calm = calm
@@ -43,7 +45,7 @@ class Network:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
+        return self._loop or asyncio.get_running_loop()
 
     def delay(self) -> float:
         """Seconds of one way."""
