@@ -70,25 +70,24 @@ async def audit(
     """
     view = View()
     reading = Reading(reader, view, clock, since_ms=since_ms)
-    late = clock.monotonic() + settle_s
+    charged, differ = await _settled(view, reading, clock, ledger, bill, clock.monotonic() + settle_s)
+    now_ms, grace_ms, clocks_ms = clock.now_ms(), int(grace_s * 1000), int(clocks_s * 1000)
+    report = judge(view, differ, now_ms=now_ms, grace_ms=grace_ms, with_ledger=ledger is not None, clocks_ms=clocks_ms)
+    return report if bill is None else _with_bill(report, view, charged)
+
+
+async def _settled(
+    view: View, reading: Reading, clock: Clock, ledger: LedgerView | None, bill: Bill | None, late: float
+) -> tuple[Sequence[Charge], Sequence[Violation]]:
+    """The bill, and how the ledger differs, once nothing is open or it is late; the view is then read up to there."""
     while True:
         # The bill first: what is on it then has its attempt on the log that is read afterwards.
         charged = [] if bill is None else await bill()
         await reading.catch_up()
         differ = [] if ledger is None else list(differences(view, await ledger()))
-        waiting = open_requests(view)
-        if not (differ or waiting) or clock.monotonic() >= late:
-            break
+        if not (differ or open_requests(view)) or clock.monotonic() >= late:
+            return charged, differ
         await clock.sleep(POLL_S)
-    report = judge(
-        view,
-        differ,
-        now_ms=clock.now_ms(),
-        grace_ms=int(grace_s * 1000),
-        with_ledger=ledger is not None,
-        clocks_ms=int(clocks_s * 1000),
-    )
-    return report if bill is None else _with_bill(report, view, charged)
 
 
 def _with_bill(report: Report, view: View, charged: Sequence[Charge]) -> Report:
