@@ -42,6 +42,19 @@ def _kill_all(cluster: Cluster, fault: Fault) -> None:
         process.kill()
 
 
+def _rewind(cluster: Cluster, fault: Fault) -> None:
+    """What was committed is set back: records come again that were done long ago."""
+    for (group, partition), offset in list(cluster.broker.offsets.items()):
+        if group == fault.what:
+            cluster.broker.offsets[group, partition] = max(0, offset - int(fault.strength))
+    _rebalance(cluster, fault)
+
+
+def _rebalance(cluster: Cluster, fault: Fault) -> None:
+    if fault.what in cluster.broker.groups:
+        cluster.broker.groups[fault.what].rebalance()
+
+
 def _scale_up(cluster: Cluster, fault: Fault) -> None:
     number = sum(cluster.service_of(name) == fault.what for name in cluster.processes)
     cluster.start(f"{fault.what}-{number}")
@@ -87,7 +100,8 @@ STRIKES: Final[dict[str, Strike]] = {
     "away": _for_a_while(_away(True), _away(False)),
     "emptied": lambda cluster, fault: cluster.answers.lose_everything(),
     "mood": _mood,
-    "rebalance": lambda cluster, fault: cluster.broker.groups[fault.what].rebalance() if fault.what in cluster.broker.groups else None,
+    "rebalance": _rebalance,
+    "rewind": _rewind,
     "scale_up": _scale_up,
     "scale_down": _for_a_while(lambda c, f: c.stop(f"{f.what}-0"), _start_again),
     "cap_lowered": _write(replace(TENANTS["poor"], caps=(Cap(scope="tenant", period="total", limit_nano=10),))),

@@ -122,13 +122,13 @@ class Play:
     # asking
 
     def _set_up(self) -> None:
-        for skewed in self.scenario.faults:
-            if skewed.kind == "skew":
-                self.cluster.skews[skewed.what] = int(skewed.strength)
-            elif skewed.kind == "crash":
-                self.cluster.deaths.setdefault(skewed.what, [int(skewed.strength)])
-            elif skewed.kind == "poison" and self.scenario.asks:
-                self.cluster.poison[skewed.what] = id_of(self.scenario.asks[0])
+        for fault in self.scenario.faults:
+            if fault.kind == "skew":
+                self.cluster.skews[fault.what] = int(fault.strength)
+            elif fault.kind == "crash":
+                self.cluster.deaths.setdefault(fault.what, []).append(int(fault.strength))
+            elif fault.kind == "poison" and self.scenario.asks:
+                self.cluster.poison[fault.what] = id_of(self.scenario.asks[0])
         self.cluster.write(*TENANTS.values(), *DEPLOYMENTS.values(), *PRICES, at_ms=EPOCH_MS - 3_600_000)
 
     async def _open_clients(self) -> None:

@@ -39,7 +39,7 @@ class Fault:
     at_s: float
     for_s: float
     strength: float = 1.0
-    """A probability, a number of handles, or milliseconds of skew."""
+    """A probability, a number of handles or of offsets, or milliseconds of skew."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.what} from {self.at_s:.2f} s for {self.for_s:.2f} s ({self.strength:g})"
@@ -141,6 +141,7 @@ _FAULTS: Final[dict[str, tuple[int, Draw]]] = {
     "emptied": (1, lambda rng, replicas: ("answers", 0.0, 1.0)),
     "mood": (10, _mood),
     "rebalance": (6, _service),
+    "rewind": (3, lambda rng, replicas: (rng.choice(SERVICES), 0.0, float(rng.choice((1, 3, 1000))))),
     "scale_up": (6, _service),
     "scale_down": (3, _service),
     "skew": (3, lambda rng, replicas: (_process(rng, replicas), 0.0, rng.choice((-5000.0, -300.0, 300.0, 5000.0)))),
