@@ -418,6 +418,11 @@ class Loop:
             await self._commit()
 
     async def _commit(self) -> None:
+        # What was done for an older assignment would set back what its next owner has committed since.
+        if self._group.epoch == self._epoch:
+            await self._commit_done()
+
+    async def _commit_done(self) -> None:
         moved = {}
         for partition, progress in self._progress.items():
             if (offset := progress.committable()) > progress.committed:
@@ -436,7 +441,9 @@ class Loop:
 
     async def _revoked(self) -> None:
         """Partitions are being taken away, and are ours for this moment still."""
-        await self._commit()  # first: what is known to be done is forgotten as soon as reading notices
+        # First: what is known to be done is forgotten as soon as reading notices. Of an assignment before this one it is too old.
+        if self._group.epoch == self._epoch + 1:
+            await self._commit_done()
         handing = [
             asyncio.ensure_future(source.hand_over(partition.number, self._worker.write_ahead))
             for partition in self._group.assignment()

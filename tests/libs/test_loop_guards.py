@@ -223,3 +223,39 @@ async def test_what_goes_on_is_told_to_the_next_owner_while_the_partition_is_sti
         records = await bench.records("request-accepted", 2)
 
     assert {record.request.request_id for record in records} == {"r1", "handed over"}
+
+
+class CommitsLater(MemoryGroupReader):
+    """Its commits fail until the test lets them."""
+
+    may = False
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        if not self.may:
+            raise RetryableError("store_unavailable", "not now")
+        await super().commit(offsets)
+
+
+class LateCommits(MemoryBroker):
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
+        return CommitsLater(self, group, topics)
+
+
+async def test_what_was_done_for_an_older_assignment_does_not_set_the_committed_offset_back() -> None:
+    broker = LateCommits(SystemClock())
+    bench = Bench(broker)
+    service = bench.service(accept)
+    async with bench.running(service) as loop:
+        ((number, offset),) = await bench.submit(submitted("r1", bench.tenant))
+        await bench.records("request-accepted", 1)
+        await until(lambda: not loop.in_flight())
+        # It was taken for dead: another owner has gone further, and the partition has come back.
+        place = (service.name, Partition("request-submitted", number))
+        broker.offsets[place] = offset + 5
+        group = loop._group
+        assert isinstance(group, CommitsLater)
+        group.epoch, group.may = group.epoch + 1, True
+
+        await asyncio.sleep(0.3)
+
+    assert broker.offsets[place] == offset + 5
