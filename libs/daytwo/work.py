@@ -76,17 +76,17 @@ class Worker:
 
     def _context(self, raw: Raw) -> Context:
         return Context(
-            service=self.service,
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=raw.offset,
-            timestamp_ms=raw.timestamp_ms,
-            started_ms=self._clock.now_ms(),
-            key=raw.key,
-            value=raw.value,
-            headers=raw.headers,
-            clock=self._clock,
-            write_ahead=self._write_ahead,
+            self.service,
+            raw.topic,
+            raw.partition,
+            raw.offset,
+            raw.timestamp_ms,
+            self._clock.now_ms(),
+            raw.key,
+            raw.value,
+            raw.headers,
+            self._clock,
+            self._write_ahead,
         )
 
     def _observe_queue(self, raw: Raw, context: Context) -> None:
