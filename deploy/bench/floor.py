@@ -1,4 +1,4 @@
-"""The bare floor: six hops with nothing but aiokafka and fastavro, a process each."""
+"""The bare floor: the hops and records of an uncached request with nothing but aiokafka and fastavro, a process each."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from daytwo.topics import REQUEST_FINISHED, REQUEST_SUBMITTED
 from deploy.bench.bare_hop import PREFIX
-from deploy.bench.bare_records import ROAD
+from deploy.bench.bare_records import HOPS, TOPICS
 from deploy.bench.load import Order
 from deploy.bench.plan import Plan
 from deploy.bench.progress import say
@@ -24,7 +23,7 @@ from deploy.bench.runs import LoadError, run_load
 from deploy.bench.stack import ROOT
 
 ASSIGNED_S = 6.0
-"""Until the groups of six new processes have their partitions."""
+"""Until the groups of the new processes have their partitions."""
 
 
 def measure(bootstrap: str, pids: Mapping[str, int], plan: Plan) -> dict[str, Any]:
@@ -63,7 +62,7 @@ async def _create_topics(bootstrap: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(PREFIX + topic.name, topic.partitions, 1) for topic in ROAD])
+        await admin.create_topics([NewTopic(PREFIX + topic.name, topic.partitions, 1) for topic in TOPICS])
     finally:
         await admin.close()
 
@@ -72,7 +71,7 @@ async def _create_topics(bootstrap: str) -> None:
 def _hops(bootstrap: str) -> Iterator[Mapping[str, int]]:
     """The process id of each hop by name, while they run."""
     command = [sys.executable, "-m", "deploy.bench.bare_hop", bootstrap]
-    processes = [subprocess.Popen([*command, source.name, target.name], cwd=ROOT) for source, target in pairwise(ROAD)]
+    processes = [subprocess.Popen([*command, str(number)], cwd=ROOT) for number in range(len(HOPS))]
     try:
         yield {f"hop {number}": process.pid for number, process in enumerate(processes, 1)}
         if died := [process.args for process in processes if process.poll() is not None]:
