@@ -20,6 +20,9 @@ from daytwo.topic import R, Record, Topic
 
 HEADER_BYTES: Final = 5
 
+_NO_RECORD: Final = (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RecursionError)
+"""What reading raises for bytes that are no record."""
+
 
 @cache
 def registry() -> dict[int, dict[str, Any]]:
@@ -55,13 +58,18 @@ def decode(topic: Topic[R], data: bytes, *, strict: bool = False) -> R:
         reader = None if schema_id == topic.schema_id else _parsed(topic.schema_id)
         value: Any = schemaless_reader(stream, _parsed(schema_id), reader)
         record = topic.record.from_avro(value)
-    except (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RecursionError) as error:
-        raise UnreadableError("unreadable", f"the body does not fit schema {schema_id}: {error!r}") from error
+    except _NO_RECORD as error:
+        raise UnreadableError("unreadable", f"the body does not fit schema {schema_id}: {_in_short(error)}") from error
     if stream.tell() != len(data):
         raise UnreadableError("unreadable", f"{len(data) - stream.tell()} bytes behind the record", partial=record)
     if strict:
         _check_every_byte(schema_id, topic, record, data)
     return record
+
+
+def _in_short(error: Exception) -> str:
+    """What went wrong, without the record: a UnicodeDecodeError's own representation holds all the bytes it stumbled over."""
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def _schema_id(topic: Topic[Any], data: bytes) -> int:
