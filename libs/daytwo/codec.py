@@ -10,6 +10,7 @@ import io
 import json
 from functools import cache
 from importlib.resources import files
+from itertools import takewhile
 from typing import Any, Final
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -65,6 +66,35 @@ def decode(topic: Topic[R], data: bytes, *, strict: bool = False) -> R:
     if strict:
         _check_every_byte(schema_id, topic, record, data)
     return record
+
+
+def decode_head(topic: Topic[R], data: bytes) -> R:
+    """The leading texts of the record in `data`, which name it; every other field is empty. For what is too large to be decoded.
+
+    Lists of a few bytes an item become some hundred times their size in memory. Raises UnreadableError.
+    """
+    schema_id = _schema_id(topic, data)
+    empty = {field["name"]: field.get("default", _EMPTY.get(_kind(field))) for field in registry()[schema_id]["schema"]["fields"]}
+    try:
+        head: Any = schemaless_reader(io.BytesIO(data[HEADER_BYTES:]), _parsed_head(schema_id), None)
+        return topic.record.from_avro({**empty, **head})
+    except _NO_RECORD as error:
+        raise UnreadableError("unreadable", f"the head does not fit schema {schema_id}: {_in_short(error)}") from error
+
+
+_EMPTY: Final[dict[str, Any]] = {"string": "", "array": [], "map": {}}
+
+
+def _kind(field: dict[str, Any]) -> str:
+    kind = field["type"]
+    return str(kind["type"] if isinstance(kind, dict) else kind)
+
+
+@cache
+def _parsed_head(schema_id: int) -> Any:
+    schema = registry()[schema_id]["schema"]
+    texts = list(takewhile(lambda field: field["type"] == "string", schema["fields"]))
+    return parse_schema({**schema, "fields": texts})
 
 
 def _in_short(error: Exception) -> str:

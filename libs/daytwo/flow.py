@@ -78,6 +78,8 @@ class Input(Generic[R]):
     concurrent_batches: int = 2
     deadline_ms: Callable[[R], int] | None = None
     """Epoch milliseconds after which a record is not handled but ends as deadline_exceeded; None: never."""
+    most_bytes: int | None = None
+    """A larger value is not decoded: it ends as too_large, under the names that stand at its head. None: what the topic allows."""
     prepare: Callable[[int, int], Awaitable[None]] | None = None
     """Called with partition and first timestamp (epoch milliseconds) before the first record of a newly assigned partition."""
     patience_ms: int = 0

@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 from daytwo import fate
 from daytwo.broker import Outgoing, Raw, Sender, outgoing
 from daytwo.clock import Clock
-from daytwo.codec import decode
+from daytwo.codec import decode, decode_head
 from daytwo.errors import DaytwoError, RetryableError, TerminalError, UnreadableError
 from daytwo.flow import Context, Input, Output
 from daytwo.metrics import Metrics
@@ -102,8 +102,13 @@ class Worker:
         return found
 
     def _open(self, source: Input[Any], raw: Raw, context: Context, *, condemned: bool = False) -> tuple[Any, Sequence[Output] | None]:
-        """The decoded record; and its outputs if it needs no handler any more: unreadable, set aside, too late."""
+        """The decoded record; and its outputs if it needs no handler any more: unreadable, too large, set aside, too late."""
+        size = len(raw.value or b"")
         try:
+            if source.most_bytes is not None and size > source.most_bytes:
+                named = decode_head(source.topic, raw.value or b"")
+                large = TerminalError("too_large", f"the record has {size} bytes; at most {source.most_bytes}")
+                return named, list(source.ending(named, context, large))
             record = decode(source.topic, raw.value or b"", strict="client" in source.topic.writers)
         except UnreadableError as error:
             partial = error.partial
