@@ -11,10 +11,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
+from daytwo import kafka_records
 from daytwo.broker import GroupReader, Outgoing, Partition, Raw, Reader, Sender
 from daytwo.errors import RetryableError, TerminalError
 
 log = logging.getLogger(__name__)
+kafka_records.install()
 
 MAX_RECORD_BYTES = 24 * 1024 * 1024
 
@@ -139,7 +141,8 @@ def _raw(record: Any) -> Raw:
         timestamp_ms=record.timestamp,
         key=record.key,
         value=record.value,
-        headers=dict(record.headers) if record.headers else {},
+        # A producer may leave a header's value out; to us it is empty.
+        headers={name: value or b"" for name, value in record.headers} if record.headers else {},
     )
 
 
