@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 kafka_records.install()
 
 MAX_RECORD_BYTES = 24 * 1024 * 1024
+MOST_HEADERS = 1000
 
 
 class KafkaBroker:
@@ -242,9 +243,15 @@ def _raw(record: Any) -> Raw:
         timestamp_ms=record.timestamp,
         key=record.key,
         value=record.value,
-        # A producer may leave a header's value out; to us it is empty.
-        headers={name: value or b"" for name, value in record.headers} if record.headers else {},
+        headers=_headers(record.headers) if record.headers else {},
     )
+
+
+def _headers(given: Sequence[tuple[str, bytes | None]]) -> dict[str, bytes]:
+    """A producer may leave a header's value out; to us it is empty. Millions of them are named, and not kept in memory."""
+    if len(given) > MOST_HEADERS:
+        return {kafka_records.NOT_READ_HEADER: f"{len(given)} headers; at most {MOST_HEADERS}".encode()}
+    return {name: value or b"" for name, value in given}
 
 
 def _flat(batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Raw]:

@@ -18,8 +18,8 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy, _DefaultRecor
 from aiokafka.record.memory_records import MemoryRecords
 
 NOT_READ_HEADER: Final = "daytwo-not-read"
-MOST_BYTES_UNPACKED: Final = 64 * 1024 * 1024
-"""Of a batch; four times the largest record of any topic."""
+MOST_BYTES_UNPACKED: Final = 32 * 1024 * 1024
+"""Of a batch; twice the largest record of any topic."""
 
 _LOG_OVERHEAD: Final = 12  # offset and length, which stand before what the length counts
 _HEADER_BYTES: Final = _DefaultRecordBatchPy.HEADER_STRUCT.size
