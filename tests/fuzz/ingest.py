@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -29,7 +29,7 @@ from services.ingest.splitting_process import SplittingProcesses, make_chunker
 from services.ingest.tokenizer_file import find_tokenizer
 from tests.fuzz.corpus import TENANTS
 from tests.fuzz.fates import Finding, NotingWorker, Place, check_fits
-from tests.fuzz.submissions import submission
+from tests.fuzz.submissions import submission, timestamp
 
 CHUNK: Final = 10_000
 _PATIENCE_S: Final = 600.0
@@ -113,6 +113,9 @@ def _appended(broker: MemoryBroker, seed: int, numbers: range) -> Iterator[tuple
     for number in numbers:
         record = submission(seed, number)
         partition, offset = broker.append(record)
+        log = broker.logs[Partition(record.topic, partition)]
+        # A record carries its producer's time, and a broker may take any.
+        log[-1] = replace(log[-1], timestamp_ms=timestamp(seed, number) or log[-1].timestamp_ms)
         yield Place(record.topic, partition, offset), number
 
 

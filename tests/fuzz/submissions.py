@@ -34,6 +34,11 @@ def submission(seed: int, number: int) -> Outgoing:
     return rng.choices(*zip(*_SHAPES, strict=True))[0](record, rng)  # type: ignore[no-any-return]
 
 
+def timestamp(seed: int, number: int) -> int:
+    """What Kafka says of its time, epoch milliseconds; mostly 0: as it is."""
+    return Random(f"{seed}/{number}/time").choice((0,) * 30 + _LONGS)
+
+
 def whole(record: Submission, rng: Random) -> Outgoing:
     """As a well-behaved client sends it, signed."""
     message = outgoing(record, headers_of(record))

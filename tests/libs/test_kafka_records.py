@@ -10,6 +10,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
+from daytwo.kafka import MOST_HEADERS, _headers
 from daytwo.kafka_records import MOST_BYTES_UNPACKED, NOT_READ_HEADER, Records
 
 Written = tuple[bytes | None, Sequence[tuple[str, bytes | None]]]
@@ -81,3 +82,11 @@ def test_a_batch_that_unpacks_to_gigabytes_is_one_record_that_says_so_and_the_ne
 def test_an_honest_large_record_is_read_whatever_it_is_packed_with(codec: int) -> None:
     value = bytes(16 << 20)
     assert read(batch((value, []), codec=codec)) == [(0, value, {})]
+
+
+def test_a_header_without_a_value_is_an_empty_one() -> None:
+    assert _headers([("a", None), ("b", b"x")]) == {"a": b"", "b": b"x"}
+
+
+def test_millions_of_headers_are_named_and_not_kept() -> None:
+    assert _headers([(str(number), b"") for number in range(MOST_HEADERS + 1)]) == {NOT_READ_HEADER: b"1001 headers; at most 1000"}
