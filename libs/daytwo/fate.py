@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from daytwo.broker import Raw
 from daytwo.errors import DaytwoError
-from daytwo.records import DeadLetter, RequestFinished
+from daytwo.records import DeadLetter, DocumentFinished, RequestFinished
 from daytwo.topics import DEAD_LETTER
 
 REQUEST_ID_HEADER = "request-id"
@@ -50,23 +50,15 @@ def dead_letter(raw: Raw, error: BaseException, *, service: str, now_ms: int, re
     )
 
 
-def unreadable_request(raw: Raw, error: DaytwoError, *, now_ms: int) -> list[RequestFinished]:
-    """The terminal result of a record that is no request but says in a header whose request it was to be."""
-    identity = _text(raw.headers.get(REQUEST_ID_HEADER))
-    if not identity:
-        return []
-    whose, _, session = _text(raw.key).partition("/")
-    return [
-        RequestFinished(
-            request_id=identity,
-            tenant=whose,
-            session="" if session == identity else session,
-            outcome="refused",
-            reason=error.reason,
-            detail=error.detail,
-            finished_at_ms=now_ms,
-        )
-    ]
+def unreadable_ended(raw: Raw, error: DaytwoError, *, now_ms: int) -> list[RequestFinished | DocumentFinished]:
+    """The terminal result of a record that cannot be read but says in a header whose it was to be."""
+    whose, _, rest = _text(raw.key).partition("/")
+    said: dict[str, Any] = {"tenant": whose, "outcome": "refused", "reason": error.reason, "detail": error.detail, "finished_at_ms": now_ms}
+    if raw.topic.startswith("request-") and (identity := _text(raw.headers.get(REQUEST_ID_HEADER))):
+        return [RequestFinished(request_id=identity, session="" if rest == identity else rest, **said)]
+    if raw.topic.startswith(("document-", "chunk-")) and (identity := _text(raw.headers.get(DOCUMENT_ID_HEADER))):
+        return [DocumentFinished(document_id=identity, collection="", source=rest, **said)]
+    return []
 
 
 def headers_of(record: Any) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from daytwo import fate
 from daytwo.broker import Outgoing, Raw, Sender, outgoing
 from daytwo.clock import Clock
 from daytwo.codec import decode, decode_head
-from daytwo.errors import DaytwoError, RetryableError, TerminalError, UnreadableError
+from daytwo.errors import RetryableError, TerminalError, UnreadableError
 from daytwo.flow import Context, Input, Output
 from daytwo.metrics import Metrics
 from daytwo.records import RequestFinished
@@ -112,7 +112,8 @@ class Worker:
             record = decode(source.topic, raw.value or b"", strict="client" in source.topic.writers)
         except UnreadableError as error:
             partial = error.partial
-            endings = source.ending(partial, context, error) if partial is not None else self._unreadable(raw, error)
+            now_ms = self._clock.now_ms()
+            endings = fate.unreadable_ended(raw, error, now_ms=now_ms) if partial is None else source.ending(partial, context, error)
             return partial or _NO_RECORD, [self._dead_letter(raw, error, partial), *endings]
         if condemned:
             poison = TerminalError("poison_record", "the service died three times over this record")
@@ -122,10 +123,6 @@ class Worker:
             self._metrics.records.labels(self.service, raw.topic, "expired").inc()
             return record, list(source.ending(record, context, late))
         return record, None
-
-    def _unreadable(self, raw: Raw, error: DaytwoError) -> Sequence[Output]:
-        # Only requests have a result that anybody waits for by an id in a header.
-        return fate.unreadable_request(raw, error, now_ms=self._clock.now_ms()) if raw.topic.startswith("request-") else []
 
     def _dead_letter(self, raw: Raw, error: BaseException, record: Any) -> Output:
         letter = fate.dead_letter(raw, error, service=self.service, now_ms=self._clock.now_ms(), record=record)

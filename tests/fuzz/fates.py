@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from daytwo.broker import Outgoing, Raw
 from daytwo.codec import decode
 from daytwo.errors import UnreadableError
-from daytwo.fate import MOST_BYTES_KEPT, REQUEST_ID_HEADER
+from daytwo.fate import DOCUMENT_ID_HEADER, MOST_BYTES_KEPT, REQUEST_ID_HEADER
 from daytwo.flow import Input, Output
 from daytwo.reasons import REASONS
 from daytwo.records import ChunkAccepted, DeadLetter, DocumentFinished, RequestAccepted, RequestFinished
@@ -112,7 +112,7 @@ def _same_bytes(raw: Raw, letter: DeadLetter) -> bool:
 
 
 def _says_whose_it_is(raw: Raw) -> bool:
-    if raw.topic == REQUEST_SUBMITTED.name and raw.headers.get(REQUEST_ID_HEADER):
+    if raw.headers.get(REQUEST_ID_HEADER if raw.topic == REQUEST_SUBMITTED.name else DOCUMENT_ID_HEADER):
         return True
     try:
         decode(TOPIC_NAMED[raw.topic], raw.value or b"", strict=True)

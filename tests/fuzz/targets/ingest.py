@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from daytwo.broker import Outgoing, Raw
-from daytwo.fate import REQUEST_ID_HEADER
+from daytwo.fate import DOCUMENT_ID_HEADER, REQUEST_ID_HEADER
 from daytwo.flow import Change, Service
 from daytwo.metrics import Metrics
 from daytwo.records import SigningKey
@@ -43,7 +43,8 @@ def door(data: bytes) -> None:
     """Topic number, lines of key, request-id, key id and signature ("-" stands for none), then the value."""
     topic = TOPICS[(data[0] if data else 0) % 2]
     key, identity, key_id, signature, value = (data[1:].split(b"\n", 4) + [b""] * 5)[:5]
-    headers = {REQUEST_ID_HEADER: identity, KEY_HEADER: key_id, SIGNATURE_HEADER: signature}
+    named = REQUEST_ID_HEADER if topic is REQUEST_SUBMITTED else DOCUMENT_ID_HEADER
+    headers = {named: identity, KEY_HEADER: key_id, SIGNATURE_HEADER: signature}
     raw = Raw(
         topic=topic.name,
         partition=0,
@@ -103,7 +104,7 @@ def door_seeds() -> list[bytes]:
     found = []
     for record in (*REQUESTS, *DOCUMENTS):
         message: Outgoing = whole(record, random.Random(0))
-        lines = [message.key or b"", message.headers.get(REQUEST_ID_HEADER, _ABSENT)]
+        lines = [message.key or b"", message.headers.get(REQUEST_ID_HEADER) or message.headers.get(DOCUMENT_ID_HEADER, _ABSENT)]
         lines += [message.headers[KEY_HEADER], message.headers[SIGNATURE_HEADER], message.value or b""]
         found.append(bytes([record in DOCUMENTS]) + b"\n".join(lines))
     others = [value for topic in TOPICS for value in examples()[topic.name]]
