@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import replace
 from typing import Any, Final
 
 from daytwo.broker import Raw
@@ -30,7 +29,7 @@ def dead_letter(raw: Raw, error: BaseException, *, service: str, now_ms: int, re
     detail = error.detail if isinstance(error, DaytwoError) else repr(error)
     kept = raw
     if (size := _bytes_of(raw)) > MOST_BYTES_KEPT:
-        kept = replace(raw, key=None, value=None, headers={})
+        kept = raw._replace(key=None, value=None, headers={})
         detail = f"{detail[:_LONGEST_DETAIL]} (its {size} bytes are too many for a dead letter: look for them in {raw.topic})"
     return DeadLetter(
         service=service,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, NamedTuple, Protocol
 
 from daytwo.clock import Clock
 from daytwo.errors import DaytwoError
@@ -27,8 +27,7 @@ class Tombstone(Generic[R]):
 Output = Record | Tombstone[Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(NamedTuple):
     """Where a record came from, and when its handler started. Times are epoch milliseconds."""
 
     service: str

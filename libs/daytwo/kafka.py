@@ -18,7 +18,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from daytwo import kafka_records
-from daytwo.broker import GroupReader, Outgoing, Partition, Raw, Reader, Sender
+from daytwo.broker import NO_HEADERS, GroupReader, Outgoing, Partition, Raw, Reader, Sender
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.topics import TOPIC_NAMED
 
@@ -236,15 +236,8 @@ def _fetching(patience_ms: int) -> dict[str, Any]:
 
 
 def _raw(record: Any) -> Raw:
-    return Raw(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
-        key=record.key,
-        value=record.value,
-        headers=_headers(record.headers) if record.headers else {},
-    )
+    headers = _headers(record.headers) if record.headers else NO_HEADERS
+    return Raw(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, headers)
 
 
 def _headers(given: Sequence[tuple[str, bytes | None]]) -> dict[str, bytes]:

@@ -63,9 +63,11 @@ class Suspects:
     def end(self, record: RecordId) -> None:
         """The handler has ended; the record killed nobody."""
         if (slot := self._slots.pop(record, None)) is not None:
-            self._write(slot, 0, record)
+            assert self._file is not None
+            self._file[slot * _SLOT.size] = 0
             self._free.append(slot)
-        self._deaths.pop(record, None)
+        if self._deaths:
+            self._deaths.pop(record, None)
 
     def alone(self, record: RecordId, *, alone: bool) -> None:
         """Says that a marked record is the only one that is just starting, or that the moment is over."""

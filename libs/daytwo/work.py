@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 BUGS_IN_A_ROW = 20
 """So many records in a row that end in a bug stop the service: it is the service that is broken, not the records."""
+
+LARGE_BYTES = 64 * 1024
+"""Above this a record may take long to decode."""
 
 _NO_RECORD = object()
 
@@ -47,13 +51,14 @@ class Worker:
         self._rng = rng
         self._metrics = metrics
         self._bugs = 0
+        self._large = asyncio.Lock()
         self._topics: dict[str, _TopicMetrics] = {}
 
     async def one(self, source: Input[Any], raw: Raw, *, condemned: bool = False) -> None:
         """Handles a record and returns once everything it led to is acknowledged."""
         context = self._context(raw)
         self._observe_queue(raw, context)
-        record, ended = self._open(source, raw, context, condemned=condemned)
+        record, ended = await self._opened(source, raw, context, condemned=condemned)
         outputs = ended if ended is not None else await self._handled(source, raw, record, context)
         await self._send_all(source, [(raw, record, context, outputs)])
 
@@ -76,17 +81,17 @@ class Worker:
 
     def _context(self, raw: Raw) -> Context:
         return Context(
-            service=self.service,
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=raw.offset,
-            timestamp_ms=raw.timestamp_ms,
-            started_ms=self._clock.now_ms(),
-            key=raw.key,
-            value=raw.value,
-            headers=raw.headers,
-            clock=self._clock,
-            write_ahead=self._write_ahead,
+            self.service,
+            raw.topic,
+            raw.partition,
+            raw.offset,
+            raw.timestamp_ms,
+            self._clock.now_ms(),
+            raw.key,
+            raw.value,
+            raw.headers,
+            self._clock,
+            self._write_ahead,
         )
 
     def _observe_queue(self, raw: Raw, context: Context) -> None:
@@ -100,6 +105,18 @@ class Worker:
                 self._metrics.queue.labels(*labels), self._metrics.handler.labels(*labels), self._metrics.records.labels(*labels, "done")
             )
         return found
+
+    async def _opened(self, source: Input[Any], raw: Raw, context: Context, *, condemned: bool) -> tuple[Any, Sequence[Output] | None]:
+        """`_open`; large ones one after another, with a turn for everybody else between them.
+
+        A megabyte of the smallest list items takes a second. All that were read together would be opened in one turn of the event
+        loop, and the group would miss its member's heartbeats and give the same records out again, and again.
+        """
+        if len(raw.value or b"") <= LARGE_BYTES:
+            return self._open(source, raw, context, condemned=condemned)
+        async with self._large:
+            await asyncio.sleep(0)
+            return self._open(source, raw, context, condemned=condemned)
 
     def _open(self, source: Input[Any], raw: Raw, context: Context, *, condemned: bool = False) -> tuple[Any, Sequence[Output] | None]:
         """The decoded record; and its outputs if it needs no handler any more: unreadable, too large, set aside, too late."""

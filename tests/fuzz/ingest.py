@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -115,7 +115,7 @@ def _appended(broker: MemoryBroker, seed: int, numbers: range) -> Iterator[tuple
         partition, offset = broker.append(record)
         log = broker.logs[Partition(record.topic, partition)]
         # A record carries its producer's time, and a broker may take any.
-        log[-1] = replace(log[-1], timestamp_ms=timestamp(seed, number) or log[-1].timestamp_ms)
+        log[-1] = log[-1]._replace(timestamp_ms=timestamp(seed, number) or log[-1].timestamp_ms)
         yield Place(record.topic, partition, offset), number
 
 

@@ -43,12 +43,12 @@ def whole(record: Submission, rng: Random) -> Outgoing:
     """As a well-behaved client sends it, signed."""
     message = outgoing(record, headers_of(record))
     signed = {KEY_HEADER: KEY.id.encode(), SIGNATURE_HEADER: sign(KEY.secret, message.value or b"").encode()}
-    return replace(message, headers={**message.headers, **signed})
+    return message._replace(headers={**message.headers, **signed})
 
 
 def damaged(record: Submission, rng: Random) -> Outgoing:
     message = whole(record, rng)
-    return replace(message, value=mutate(message.value or b"", rng, _others(message.topic)))
+    return message._replace(value=mutate(message.value or b"", rng, _others(message.topic)))
 
 
 def damaged_beside(record: Submission, rng: Random) -> Outgoing:
@@ -59,11 +59,11 @@ def damaged_beside(record: Submission, rng: Random) -> Outgoing:
         del headers[name]
     if rng.random() < 0.3:
         headers[rng.choice(_WORDS)] = rng.choice(TEXTS)
-    return replace(message, key=rng.choice((None, b"", b"/", message.key, mutate(message.key or b"", rng))), headers=headers)
+    return message._replace(key=rng.choice((None, b"", b"/", message.key, mutate(message.key or b"", rng))), headers=headers)
 
 
 def damaged_all_over(record: Submission, rng: Random) -> Outgoing:
-    return replace(damaged_beside(record, rng), value=damaged(record, rng).value)
+    return damaged_beside(record, rng)._replace(value=damaged(record, rng).value)
 
 
 def hostile(record: Submission, rng: Random) -> Outgoing:
@@ -73,7 +73,7 @@ def hostile(record: Submission, rng: Random) -> Outgoing:
         name = rng.choice(sorted(fields))
         record = replace(record, **{name: fields[name](rng)})
     message = outgoing(record, headers_of(record) if rng.random() < 0.7 else {})
-    return replace(message, headers={**message.headers, **whole(record, rng).headers}) if rng.random() < 0.7 else message
+    return message._replace(headers={**message.headers, **whole(record, rng).headers}) if rng.random() < 0.7 else message
 
 
 def misplaced(record: Submission, rng: Random) -> Outgoing:
@@ -88,14 +88,14 @@ def huge(record: Submission, rng: Random) -> Outgoing:
     message = whole(rng.choice(REQUESTS[:2]), rng)
     kind = rng.choice(("text", "broken text", "items", "noise"))
     if kind == "items":
-        return replace(message, value=crowded(size))
+        return message._replace(value=crowded(size))
     if kind == "noise":
-        return replace(message, value=rng.randbytes(size))
+        return message._replace(value=rng.randbytes(size))
     text = replace(REQUESTS[0], messages=(Message(role="user", content="x" * size),))
     value = bytearray(encode(REQUEST_SUBMITTED, text))
     if kind == "broken text":
         value[size // 2] = 0xFF
-    return replace(message, value=bytes(value))
+    return message._replace(value=bytes(value))
 
 
 def crowded(size: int, *, tenant: str = "open", request_id: str = "r-1") -> bytes:
