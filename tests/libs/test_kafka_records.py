@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import cramjam
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from confluent_kafka import Producer
 
-from daytwo.kafka import MOST_HEADERS, _headers
+from daytwo.broker import Raw
+from daytwo.kafka import MOST_HEADERS, KafkaBroker, _headers
 from daytwo.kafka_records import MOST_BYTES_UNPACKED, NOT_READ_HEADER, Records
+from daytwo.topics import REQUEST_SUBMITTED
 
 Written = tuple[bytes | None, Sequence[tuple[str, bytes | None]]]
 
@@ -90,3 +96,27 @@ def test_a_header_without_a_value_is_an_empty_one() -> None:
 
 def test_millions_of_headers_are_named_and_not_kept() -> None:
     assert _headers([(str(number), b"") for number in range(MOST_HEADERS + 1)]) == {NOT_READ_HEADER: b"1001 headers; at most 1000"}
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+async def test_what_librdkafka_packs_is_read(parts: dict[str, Any], codec: str) -> None:
+    key = uuid.uuid4().hex.encode()
+    values = [f"{number} {'x' * number}".encode() for number in range(0, 3000, 3)]
+    reader = KafkaBroker(parts["kafka"]).reader()
+    await reader.start()
+    partitions = await reader.partitions(REQUEST_SUBMITTED.name)
+    await reader.seek(dict(await reader.ends(partitions)))
+
+    producer = Producer({"bootstrap.servers": parts["kafka"], "compression.type": codec, "linger.ms": 50})
+    for value in values:
+        producer.produce(REQUEST_SUBMITTED.name, value, key, headers={"h": value})
+    await asyncio.to_thread(producer.flush, 10)
+    found: list[Raw] = []
+    async with asyncio.timeout(20):
+        while len(found) < len(values):
+            found += [raw for raw in await reader.read(0.5) if raw.key == key]
+    await reader.stop()
+
+    assert [raw.value for raw in found] == values
+    assert all(raw.headers == {"h": raw.value} for raw in found)
