@@ -8,10 +8,10 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test unit check format schemas lock bench
+.PHONY: help venv install up down status clean demo test unit check format schemas lock bench fuzz fuzz-ingest
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Settings are DAYTWO_* variables: deploy/local/README.md lists them."
 
@@ -70,3 +70,14 @@ lock: venv ## Choose versions anew and write both lock files
 
 bench: venv ## Measure throughput and latency; writes docs/benchmarks.md
 	@$(RUN) deploy.bench
+
+SECONDS := 60
+SEED := 1
+RECORDS := 1000000
+FROM := 0
+
+fuzz: venv ## Fuzz TARGET (none: all) for SECONDS, guided by coverage
+	@$(RUN) tests.fuzz guided $(TARGET) --seconds $(SECONDS) --seed $(SEED)
+
+fuzz-ingest: venv ## Send RECORDS hostile records through ingest, from SEED, and account for each
+	@$(RUN) tests.fuzz ingest --records $(RECORDS) --from $(FROM) --seed $(SEED)

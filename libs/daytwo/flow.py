@@ -77,6 +77,8 @@ class Input(Generic[R]):
     concurrent_batches: int = 2
     deadline_ms: Callable[[R], int] | None = None
     """Epoch milliseconds after which a record is not handled but ends as deadline_exceeded; None: never."""
+    most_bytes: int | None = None
+    """A larger value is not decoded: it ends as too_large, under the names that stand at its head. None: what the topic allows."""
     prepare: Callable[[int, int], Awaitable[None]] | None = None
     """Called with partition and first timestamp (epoch milliseconds) before the first record of a newly assigned partition."""
     patience_ms: int = 0
@@ -145,6 +147,8 @@ class Service:
     """Opens what the service owns, before anything is read. Raises RetryableError while it is not there."""
     stop: Callable[[], Awaitable[None]] = _nothing
     max_in_flight: int = 1024
-    """Records read and not finished; at this number reading pauses, at half of it it goes on."""
+    """Records of one topic read and not finished; at this number reading pauses, at half of it it goes on."""
+    max_bytes_in_flight: int = 64 * 1024 * 1024
+    """The same for the bytes of their values; the read that passes it may bring a record of each partition more."""
     views: Mapping[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     """Read-only JSON views for operators, by path, beside /health and /metrics."""

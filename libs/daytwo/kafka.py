@@ -17,13 +17,16 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from daytwo import kafka_records
 from daytwo.broker import NO_HEADERS, GroupReader, Outgoing, Partition, Raw, Reader, Sender
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.topics import TOPIC_NAMED
 
 log = logging.getLogger(__name__)
+kafka_records.install()
 
 MAX_RECORD_BYTES = 24 * 1024 * 1024
+MOST_HEADERS = 1000
 
 
 class KafkaBroker:
@@ -233,8 +236,15 @@ def _fetching(patience_ms: int) -> dict[str, Any]:
 
 
 def _raw(record: Any) -> Raw:
-    headers = dict(record.headers) if record.headers else NO_HEADERS
+    headers = _headers(record.headers) if record.headers else NO_HEADERS
     return Raw(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, headers)
+
+
+def _headers(given: Sequence[tuple[str, bytes | None]]) -> dict[str, bytes]:
+    """A producer may leave a header's value out; to us it is empty. Millions of them are named, and not kept in memory."""
+    if len(given) > MOST_HEADERS:
+        return {kafka_records.NOT_READ_HEADER: f"{len(given)} headers; at most {MOST_HEADERS}".encode()}
+    return {name: value or b"" for name, value in given}
 
 
 def _flat(batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Raw]:

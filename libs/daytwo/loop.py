@@ -62,6 +62,8 @@ class _Lane:
 
     source: Input[Any]
     in_flight: int = 0
+    held_bytes: int = 0
+    """Of their values."""
     paused: bool = False
     waiting: deque[Raw] = field(default_factory=deque)
     """For `handle_batch`: what no batch has taken yet."""
@@ -206,14 +208,14 @@ class Loop:
 
     def _balance(self) -> int:
         """Pauses topics whose records in flight are at the bound, lets them go on at half of it; returns how many may be read."""
-        bound = self.service.max_in_flight
+        bound, most = self.service.max_in_flight, self.service.max_bytes_in_flight
         for topic, lane in self._lanes.items():
-            full = lane.in_flight >= bound if not lane.paused else lane.in_flight > bound // 2
+            full = self._full(topic) if lane.paused else lane.in_flight >= bound or lane.held_bytes >= most
             if len(self._lanes) > 1 and full != lane.paused:
                 partitions = [p for p in self._group.assignment() if p.topic == topic]
                 (self._group.pause if full else self._group.resume)(partitions)
                 lane.paused = full
-        return min((bound - lane.in_flight for lane in self._lanes.values() if not lane.paused), default=0)
+        return min((bound - lane.in_flight if lane.held_bytes < most else 0 for lane in self._lanes.values() if not lane.paused), default=0)
 
     def _reassigned(self) -> None:
         """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""
@@ -221,6 +223,7 @@ class Loop:
         for raw in self._not_started():
             self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
             self._lanes[raw.topic].in_flight -= 1
+            self._lanes[raw.topic].held_bytes -= len(raw.value or b"")
         for partition in self._progress:
             release = self._lanes[partition.topic].source.release
             if release is not None:
@@ -256,6 +259,7 @@ class Loop:
             return  # read again after a rebalance while it is still at work
         self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
         self._lanes[raw.topic].in_flight += 1
+        self._lanes[raw.topic].held_bytes += len(raw.value or b"")
         if partition in self._preparing:
             self._preparing[partition].append(raw)
         else:
@@ -374,6 +378,7 @@ class Loop:
     def _finished(self, lane: _Lane, raw: Raw) -> None:
         self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
         lane.in_flight -= 1
+        lane.held_bytes -= len(raw.value or b"")
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None:
             progress.finished(raw.offset)
@@ -443,7 +448,9 @@ class Loop:
             raise StuckError(f"{partition} stands at {position} while its end is {end}")
 
     def _full(self, topic: str) -> bool:
-        return self._lanes[topic].in_flight > self.service.max_in_flight // 2
+        """Above half of a bound: what is paused stays so."""
+        lane = self._lanes[topic]
+        return lane.in_flight > self.service.max_in_flight // 2 or lane.held_bytes > self.service.max_bytes_in_flight // 2
 
     async def _sample(self) -> None:
         samples = list(self._metrics.samples(self.service.name, self._world.instance(self.service.name), self._clock.now_ms()))

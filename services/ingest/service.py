@@ -46,8 +46,8 @@ def service(settings: Settings, splitter: Splitter) -> Service:
     return Service(
         name="ingest",
         inputs=[
-            Input(topic=REQUEST_SUBMITTED, handle=handle_request, ending=_end_request),
-            Input(topic=DOCUMENT_SUBMITTED, handle=handle_document, ending=_end_document),
+            Input(topic=REQUEST_SUBMITTED, handle=handle_request, ending=_end_request, most_bytes=settings.max_request_bytes),
+            Input(topic=DOCUMENT_SUBMITTED, handle=handle_document, ending=_end_document, most_bytes=settings.max_document_bytes),
         ],
         followers=[tenants],
         stop=splitter.close,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from daytwo.memory import MemoryBroker, MemoryGroupReader
 from daytwo.records import RequestSubmitted, TenantConfigured
 from daytwo.suspects import RecordId, Suspects
 from daytwo.topics import TENANT_CONFIGURED
+from daytwo.work import LARGE_BYTES
 from tests.libs.builders import Bench, accepted, submitted, until
 
 
@@ -169,3 +171,27 @@ async def test_nothing_is_handled_before_the_followed_topics_are_read_to_their_e
         await until(lambda: later in recorder.seen)
 
     assert known == [True]
+
+
+async def test_large_records_are_opened_one_a_turn_so_that_heartbeats_are_not_missed() -> None:
+    bench = Bench(MemoryBroker(SystemClock()))
+    turns, opened_in = 0, []
+
+    async def heartbeats() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def deadline(record: RequestSubmitted) -> int:
+        opened_in.append(turns)  # it is asked for as soon as the record is decoded
+        return 0
+
+    large = [replace(submitted(f"r{n}", bench.tenant), metadata={"x": "x" * LARGE_BYTES}) for n in range(10)]
+    beating = asyncio.create_task(heartbeats())
+    async with bench.running(bench.service(accept, deadline_ms=deadline)):
+        await bench.submit(*large)
+        await bench.records("request-finished", 10)
+    beating.cancel()
+
+    assert len(set(opened_in)) == len(large)
