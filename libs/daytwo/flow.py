@@ -147,5 +147,7 @@ class Service:
     stop: Callable[[], Awaitable[None]] = _nothing
     max_in_flight: int = 1024
     """Records read and not finished; at this number reading pauses, at half of it it goes on."""
+    max_in_flight_bytes: int = 256 * 1024 * 1024
+    """The same, of the bytes of their values: a few large records may weigh as much as very many small ones."""
     views: Mapping[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     """Read-only JSON views for operators, by path, beside /health and /metrics."""

@@ -169,3 +169,48 @@ async def test_nothing_is_handled_before_the_followed_topics_are_read_to_their_e
         await until(lambda: later in recorder.seen)
 
     assert known == [True]
+
+
+async def test_a_large_record_in_flight_keeps_the_next_one_from_being_read() -> None:
+    bench = Bench(MemoryBroker(SystemClock()))
+    handled: list[str] = []
+    go_on = asyncio.Event()
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        handled.append(record.request_id)
+        await go_on.wait()
+        return []
+
+    async with bench.running(bench.service(handle, max_in_flight_bytes=1)) as loop:
+        await bench.submit(submitted("large", bench.tenant))
+        await until(lambda: handled == ["large"])
+        await bench.submit(submitted("next", bench.tenant))
+        await asyncio.sleep(0.2)
+        read_meanwhile = loop.in_flight()
+        go_on.set()
+        await until(lambda: handled == ["large", "next"])
+    assert read_meanwhile == 1
+
+
+async def test_a_thousand_suspects_of_a_killed_process_do_not_wait_a_minute_for_their_turn(tmp_path: Path) -> None:
+    async def call(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        await asyncio.sleep(0.5)
+        return []
+
+    bench = Bench(MemoryBroker(SystemClock()))
+    service = bench.service(call)
+    dead = Suspects(tmp_path / f"i0-{service.name}.marks")
+    sent = await bench.submit(*(submitted(f"r{number}", bench.tenant) for number in range(1000)))
+    for number, offset in sent:
+        dead.begin(RecordId("request-submitted", number, offset))
+
+    async with bench.running(service, marks=tmp_path, all_alone_s=1.0) as loop:
+        await until(lambda: len(loop._suspects) == 0, timeout_s=20)
+
+
+async def test_a_suspect_still_has_its_moment_alone(tmp_path: Path) -> None:
+    bench = Bench(MemoryBroker(SystemClock()))
+    service = bench.service(accept)
+    Suspects(tmp_path / f"i0-{service.name}.marks").begin(RecordId("request-submitted", 0, 0))
+
+    assert bench.loop(service, marks=tmp_path, alone_s=0.05)._alone_s == 0.05
