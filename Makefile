@@ -8,10 +8,10 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test unit check format schemas lock bench
+.PHONY: help venv install up down status clean demo test unit check format schemas lock bench bench-sessions
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Settings are DAYTWO_* variables: deploy/local/README.md lists them."
 
@@ -70,3 +70,6 @@ lock: venv ## Choose versions anew and write both lock files
 
 bench: venv ## Measure throughput and latency; writes docs/benchmarks.md
 	@$(RUN) deploy.bench
+
+bench-sessions: venv ## Ten thousand sessions (SESSIONS, SECONDS), the knee, overload; writes docs/benchmarks-sessions.md
+	@$(RUN) deploy.bench.sessions
