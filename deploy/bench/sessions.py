@@ -38,6 +38,8 @@ from deploy.local.settings import read_settings
 @click.option("--kill", envvar="KILL", show_envvar=True, help="Service that is killed in the middle; empty: none.")
 @click.option("--trace", type=click.Path(path_type=Path), envvar="TRACE", show_envvar=True, help="File of the arrival shape.")
 @click.option("--first-per-s", type=click.FloatRange(1), help="Rate at which the search for the knee begins.")
+@click.option("--knee-per-s", type=click.FloatRange(1), help="The knee, where overload is measured without looking for it.")
+@click.option("--knee-p99-ms", type=click.FloatRange(1), help="Added latency (p99) up to which a rate is held.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), default=ROOT / "docs", help="Folder of what is written; docs as it comes.")
 @click.option("--state", type=click.Path(path_type=Path), default=ROOT / ".daytwo-bench-sessions", help="State folder; emptied.")
 def main(quick: bool, only: str, folder: Path, state: Path, **settings: Any) -> None:
@@ -84,7 +86,7 @@ def _measure(stack: Stack, plan: Plan, parts: list[str], figures: dict[str, Any]
     say("starting Kafka, Redis, Milvus, the mock provider and our services")
     where = stack.up(*STACK_PARTS, *SERVICES)
     sessions_runs.configure(where["kafka"], where["mock_provider"], plan)
-    bench = Bench(stack, where["kafka"], plan)
+    bench = Bench(stack, where, plan)
     bench.rehearse()
     for part in parts:
         try:

@@ -30,6 +30,13 @@ class Plan:
     """At half the rate of the sessions, not judged: Kafka is slow until its compiler has seen some traffic."""
     trace: Path = Path("../shared/data/azure_llm_trace_2023/AzureLLMInferenceTrace_conv.csv")
     """From the checkout, where it is not absolute."""
+    knee_median_ms: float = 1000.0
+    knee_most_ms: float = 3000.0
+    """The provider's latency (median, p99) while the knee is looked for, and at twice the knee: with no long tail a step ends soon."""
+    knee_p99_ms: float = 500.0
+    """A rate is held where p99 of added latency is at most that, milliseconds, and 98 % are answered."""
+    knee_per_s: float = 0.0
+    """Where overload is measured without looking for the knee: what it is held to be."""
     first_per_s: float = 200.0
     """The knee is looked for from here on, each step by `step` times more."""
     step: float = 1.2
@@ -52,6 +59,10 @@ class Plan:
 
 QUICK: Final = Plan(
     sessions=300,
+    knee_median_ms=100.0,
+    knee_most_ms=300.0,
+    steps=2,
+    overload_warm_s=5.0,
     seconds=20.0,
     think_s=4.0,
     median_ms=100.0,

@@ -208,8 +208,11 @@ def _knee(figures: Figures) -> Iterator[str]:
     knee = figures["knee"]
     yield "## The knee"
     yield ""
-    yield "Arrivals of a Poisson process, each rate for a while, with the same provider. A rate is held where 98 % are answered and the"
-    yield f"p99 of added latency is at most {P99_MS:.0f} ms. The knee is the last rate held: **{knee['knee_per_s']:.0f} requests/s**."
+    plan = figures["plan"]
+    yield "Arrivals of a Poisson process, each rate for a while. So that a step ends soon, the provider has no long tail here and at twice"
+    yield f"the knee: median {plan['knee_median_ms'] / 1000:g} s, p99 {plan['knee_most_ms'] / 1000:g} s. A rate is held where 98 % are"
+    yield f"answered and the p99 of added latency is at most {plan['knee_p99_ms']:.0f} ms."
+    yield f"The knee is the last rate held: **{knee['knee_per_s']:.0f} requests/s**."
     yield ""
     columns = ("offered/s", "answered", "added p50 / p99 ms", "held", "longest wait for (p99 ms)", "most processor (of a core)")
     yield from table(columns, [_knee_row(step) for step in knee["steps"]])
@@ -250,8 +253,8 @@ def _overload(figures: Figures) -> Iterator[str]:
     yield ""
     share, deadline_s = run["goodput_per_s"] / run["knee_goodput_per_s"], figures["plan"]["overload_deadline_s"]
     yield f"{run['offered_per_s']:.0f} requests/s from clients that give an answer {deadline_s:.0f} s and do not try again. Goodput is what"
-    yield f"was answered in time: **{run['goodput_per_s']:.0f}/s, {share:.0%} of the knee's {run['knee_goodput_per_s']:.0f}/s**, judged from"
-    yield f"{figures['plan']['overload_warm_s']:.0f} s on. A refusal came after {_ms(judged['refused'])} ms (p50 / p99)."
+    yield f"was answered in time: **{run['goodput_per_s']:.0f}/s, {share:.0%} of the knee's {run['knee_goodput_per_s']:.0f}/s**, judged"
+    yield f"from {figures['plan']['overload_warm_s']:.0f} s on. A refusal came after {_ms(judged['refused'])} ms (p50 / p99)."
     yield ""
     columns = ("from s", "asked", "answered", "otherwise", "added p50 / p99 ms")
     rows = [(f"{b['begins_s']:.0f}", str(b["asked"]), str(b["answered"]), _ends(b["ends"]), _ms(b["added"])) for b in run["buckets"]]

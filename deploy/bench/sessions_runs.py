@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -26,9 +26,8 @@ from deploy.bench.sessions_plan import Plan
 from deploy.bench.stack import ROOT, Stack
 
 TENANT: Final = "bench-sessions"
-HOLDS_P99_MS: Final = 500.0
 HOLDS_SHARE: Final = 0.98
-"""A rate is held where so much of what was asked is answered, with that p99 of added latency at most."""
+"""A rate is held where so much of what was asked is answered, in time."""
 MEMORY_S: Final = 15.0
 PROVIDER_MOST_MS: Final = 180_000
 """Time-out and deadline. Of 250,000 draws of that log-normal distribution some take a minute and more, which is nobody's failure."""
@@ -57,7 +56,13 @@ def configure(bootstrap: str, provider_url: str, plan: Plan) -> None:
         price(),
     ]
     asyncio.run(send(KafkaBroker(bootstrap), records))
-    latency = {"latency_ms": {"median": plan.median_ms, "p99": plan.p99_ms}, "latency_by": "question"}
+    take(provider_url, plan.median_ms, plan.p99_ms)
+    time.sleep(CONFIGURED_S)
+
+
+def take(provider_url: str, median_ms: float, p99_ms: float) -> None:
+    """Tells the mock provider how long it is to take."""
+    latency = {"latency_ms": {"median": median_ms, "p99": p99_ms}, "latency_by": "question"}
     request = urllib.request.Request(  # noqa: S310 - the stack's own address
         provider_url.removesuffix("/v1") + "/config",
         data=json.dumps(latency).encode(),
@@ -65,17 +70,18 @@ def configure(bootstrap: str, provider_url: str, plan: Plan) -> None:
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=10):  # noqa: S310
-        time.sleep(CONFIGURED_S)
+        pass
 
 
 class Bench:
     """The parts of the bench by name; each returns what it measured."""
 
-    def __init__(self, stack: Stack, bootstrap: str, plan: Plan) -> None:
+    def __init__(self, stack: Stack, where: Mapping[str, str], plan: Plan) -> None:
         self._stack = stack
+        self._provider_url = where["mock_provider"]
         self._plan = plan
         self._order = Order(
-            bootstrap=bootstrap,
+            bootstrap=where["kafka"],
             run="000000",
             tenant=TENANT,
             seconds=plan.seconds,
@@ -85,7 +91,7 @@ class Bench:
             grace_s=plan.grace_s,
         )
         self._runs = 0
-        self._knee_per_s = self._knee_goodput = 0.0
+        self._knee_per_s = self._knee_goodput = plan.knee_per_s
 
     def rehearse(self) -> None:
         say("rehearsing")
@@ -111,11 +117,13 @@ class Bench:
     def knee(self) -> dict[str, Any]:
         """Raises the rate until it is no longer held. `held` is the last that was; `broke` the first that was not."""
         plan, steps, per_s = self._plan, [], self._plan.first_per_s
+        self._steady_provider()
         for _ in range(plan.steps):
             say(f"{per_s:.0f} requests/s")
             found = self._run(per_s=per_s, seconds=plan.step_s, bucket_s=plan.step_s / 5, warm_s=plan.step_warm_s)
-            steps.append({"offered_per_s": round(per_s, 1), "holds": _holds(found), **found})
-            if not _holds(found):
+            holds = _holds(found, plan.knee_p99_ms)
+            steps.append({"offered_per_s": round(per_s, 1), "holds": holds, **found})
+            if not holds:
                 break
             per_s *= plan.step
         held = [step for step in steps if step["holds"]]
@@ -128,6 +136,7 @@ class Bench:
         plan = self._plan
         if not self._knee_per_s:
             raise SkippedError("no rate was held, or the knee was not looked for")
+        self._steady_provider()
         per_s = 2 * self._knee_per_s
         say(f"twice the knee: {per_s:.0f} requests/s for {plan.overload_s:.0f} s, deadline {plan.overload_deadline_s:.0f} s")
         found = self._run(
@@ -143,6 +152,11 @@ class Bench:
             "goodput_per_s": _goodput(found),
             "knee_goodput_per_s": self._knee_goodput,
         }
+
+    def _steady_provider(self) -> None:
+        median_ms, p99_ms = self._plan.knee_median_ms, self._plan.knee_most_ms
+        take(self._provider_url, median_ms, p99_ms)
+        self._order = replace(self._order, median_ms=median_ms, p99_ms=p99_ms)
 
     def _run(self, *, kill: str = "", **changes: Any) -> dict[str, Any]:
         self._runs += 1
@@ -166,9 +180,9 @@ def _goodput(found: dict[str, Any]) -> float:
     return round(float(found["judged"]["answered"]) / float(found["judged"]["seconds"]), 1)
 
 
-def _holds(found: dict[str, Any]) -> bool:
+def _holds(found: dict[str, Any], p99_ms: float) -> bool:
     judged = found["judged"]
-    return bool(judged["answered"] >= HOLDS_SHARE * judged["asked"] and judged["added"]["p99_ms"] <= HOLDS_P99_MS)
+    return bool(judged["answered"] >= HOLDS_SHARE * judged["asked"] and judged["added"]["p99_ms"] <= p99_ms)
 
 
 class _Watch:
