@@ -52,6 +52,8 @@ class LoopSettings:
     stuck_after_s: float = 15.0
     drain_s: float = 10.0
     metrics_interval_s: float = 10.0
+    pause_after_s: float = 0.1
+    """How long a topic's records in flight are at the bound before it is paused."""
     alone_s: float = 0.05
     """How long a suspect starts alone; all of them together at most `all_alone_s`, so many share it."""
     all_alone_s: float = 5.0
@@ -65,6 +67,7 @@ class _Lane:
     source: Input[Any]
     in_flight: int = 0
     bytes: int = 0
+    full_since: float | None = None
     paused: bool = False
     waiting: deque[Raw] = field(default_factory=deque)
     """For `handle_batch`: what no batch has taken yet."""
@@ -213,17 +216,26 @@ class Loop:
                 self._last_read = self._clock.monotonic()
 
     def _balance(self) -> int:
-        """Pauses topics whose records in flight are at the bound, lets them go on at half of it; returns how many may be read."""
+        """Pauses topics whose records in flight stay at the bound, lets them go on at half of it; returns how many may be read."""
         bound, most_bytes = self.service.max_in_flight, self.service.max_in_flight_bytes
         for topic, lane in self._lanes.items():
             used = max(lane.in_flight / bound, lane.bytes / most_bytes)
-            full = used > 0.5 if lane.paused else used >= 1
-            if len(self._lanes) > 1 and full != lane.paused:
+            pause = used > 0.5 if lane.paused else self._stays_full(lane, used)
+            if len(self._lanes) > 1 and pause != lane.paused:
                 partitions = [p for p in self._group.assignment() if p.topic == topic]
-                (self._group.pause if full else self._group.resume)(partitions)
-                lane.paused = full
+                (self._group.pause if pause else self._group.resume)(partitions)
+                lane.paused = pause
         reading = [lane for lane in self._lanes.values() if not lane.paused]
         return min((bound - lane.in_flight if lane.bytes < most_bytes else 0 for lane in reading), default=0)
+
+    def _stays_full(self, lane: _Lane, used: float) -> bool:
+        """A pause costs up to half a second: what comes after it waits for a fetch that waits for other topics. So not for a moment."""
+        if used < 1:
+            lane.full_since = None
+            return False
+        now = self._clock.monotonic()
+        lane.full_since = now if lane.full_since is None else lane.full_since
+        return now - lane.full_since >= self._settings.pause_after_s
 
     def _reassigned(self) -> None:
         """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""

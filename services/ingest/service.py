@@ -20,9 +20,6 @@ from services.ingest.shedding import Shedding
 # Up to here a request is judged within a millisecond; a larger one would keep the others waiting.
 _JUDGED_IN_PLACE_BYTES: Final = 64 << 10
 
-# A document waits in memory for its turn; many large ones must not fill it.
-_IN_FLIGHT: Final = 256
-
 
 def service(settings: Settings, splitter: Splitter, road_ends: RoadEnds = NOTHING_IS_HEARD) -> Service:
     """Without `road_ends` no request is refused because there are too many: how many there are is not known then."""
@@ -72,7 +69,6 @@ def service(settings: Settings, splitter: Splitter, road_ends: RoadEnds = NOTHIN
         followers=[tenants],
         start=start,
         stop=stop,
-        max_in_flight=_IN_FLIGHT,
     )
 
 

@@ -1,6 +1,7 @@
 """Which requests are refused because there are too many: early, with a hint when to try again. Pure.
 
-Two rules, both about what a request let in now would have to wait (queueing.py):
+Two rules, both about what a request let in now would have waited before its provider is called (queueing.py), the time before
+this door included:
 
 - it is refused where that is more than its share of the time that it has: it would be worked on in vain;
 - once the wait has been above the target for longer than patience, the queue does not go away by itself (a service that was away
@@ -74,7 +75,7 @@ class Shedding:
         if identity in self._decided:
             return self._decided[identity]
         model = self._model(request.model)
-        hint = self._hint(model, request, now_ms)
+        hint = self._hint(model, request, arrived_ms=arrived_ms, now_ms=now_ms)
         if arrived_ms < self._owned_since_ms.setdefault(partition, now_ms):
             hint = None
         if hint is None:
@@ -110,9 +111,11 @@ class Shedding:
             its.lost(oldest)
             del self._probes[oldest]
 
-    def _hint(self, model: _Model, request: RequestSubmitted, now_ms: int) -> int | None:
-        wait_ms = model.queue.wait_ms(now_ms)
-        most_ms = self.rules.deadline_share * (request.deadline_ms - now_ms)
+    def _hint(self, model: _Model, request: RequestSubmitted, *, arrived_ms: int, now_ms: int) -> int | None:
+        before_ms = model.queue.wait_ms(now_ms)
+        # What it has waited for us counts, too, but only where a queue is known: the clock that says when it arrived is the client's.
+        wait_ms = before_ms + now_ms - arrived_ms if before_ms else 0.0
+        most_ms = self.rules.deadline_share * (request.deadline_ms - arrived_ms)
         if model.standing:
             most_ms = min(most_ms, self.rules.target_ms)
         if request.lane == "batch":

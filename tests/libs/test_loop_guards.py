@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from daytwo.broker import Broker, GroupReader, Partition, Raw, outgoing
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
-from daytwo.flow import Change, Context, Output, Service
+from daytwo.flow import Change, Context, Input, Output, Service
 from daytwo.loop import StuckError
 from daytwo.memory import MemoryBroker, MemoryGroupReader
 from daytwo.records import RequestSubmitted, TenantConfigured
@@ -169,6 +170,43 @@ async def test_nothing_is_handled_before_the_followed_topics_are_read_to_their_e
         await until(lambda: later in recorder.seen)
 
     assert known == [True]
+
+
+class CountingReader(MemoryGroupReader):
+    pauses = 0
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        type(self).pauses += 1
+        super().pause(partitions)
+
+
+class CountingBroker(MemoryBroker):
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
+        CountingReader.pauses = 0
+        return CountingReader(self, group, topics)
+
+
+@pytest.mark.parametrize(("takes_s", "is_paused"), [(0.005, False), (0.3, True)])
+async def test_a_topic_that_is_at_its_bound_for_a_moment_is_not_paused(takes_s: float, is_paused: bool) -> None:
+    # ingest did 450 requests a second with its processor idle: each pause cost half a second, until other topics' fetch came back.
+    bench = Bench(CountingBroker(SystemClock()))
+    handled: list[str] = []
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        handled.append(record.request_id)
+        await asyncio.sleep(takes_s)
+        return []
+
+    service = bench.service(handle, max_in_flight=4)
+    other = Input(topic=TENANT_CONFIGURED, ending=lambda *_: [], handle=nothing)
+    async with bench.running(replace(service, inputs=[*service.inputs, other])):
+        await bench.submit(*(submitted(f"r{number}", bench.tenant) for number in range(20)))
+        await until(lambda: len(handled) == 20)
+    assert (CountingReader.pauses > 0) is is_paused
+
+
+async def nothing(record: TenantConfigured, context: Context) -> Sequence[Output]:
+    return []
 
 
 async def test_a_large_record_in_flight_keeps_the_next_one_from_being_read() -> None:
