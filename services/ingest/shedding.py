@@ -99,7 +99,7 @@ class Shedding:
         if name not in self._models and len(self._models) >= MOST_MODELS:
             name = ""
         if name not in self._models:
-            self._models[name] = _Model(Queue(self.rules.target_ms))
+            self._models[name] = _Model(Queue(self.rules.target_ms // 2))
         return self._models[name]
 
     def _let_in(self, queue: Queue, request_id: bytes, now_ms: int) -> None:
