@@ -8,10 +8,10 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test unit check format schemas lock bench fuzz fuzz-ingest
+.PHONY: help venv install up down status clean demo test unit check format schemas lock bench bench-sessions fuzz fuzz-ingest
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Settings are DAYTWO_* variables: deploy/local/README.md lists them."
 
@@ -81,3 +81,5 @@ fuzz: venv ## Fuzz TARGET (none: all) for SECONDS, guided by coverage
 
 fuzz-ingest: venv ## Send RECORDS hostile records through ingest, from SEED, and account for each
 	@$(RUN) tests.fuzz ingest --records $(RECORDS) --from $(FROM) --seed $(SEED)
+bench-sessions: venv ## Ten thousand sessions (SESSIONS, SECONDS), the knee, overload; writes docs/benchmarks-sessions.md
+	@$(RUN) deploy.bench.sessions

@@ -148,7 +148,7 @@ class Service:
     stop: Callable[[], Awaitable[None]] = _nothing
     max_in_flight: int = 1024
     """Records of one topic read and not finished; at this number reading pauses, at half of it it goes on."""
-    max_bytes_in_flight: int = 64 * 1024 * 1024
+    max_in_flight_bytes: int = 64 * 1024 * 1024
     """The same for the bytes of their values; the read that passes it may bring a record of each partition more."""
     views: Mapping[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     """Read-only JSON views for operators, by path, beside /health and /metrics."""

@@ -52,7 +52,11 @@ class LoopSettings:
     stuck_after_s: float = 15.0
     drain_s: float = 10.0
     metrics_interval_s: float = 10.0
+    pause_after_s: float = 0.1
+    """How long a topic's records in flight are at the bound before it is paused."""
     alone_s: float = 0.05
+    """How long a suspect starts alone; all of them together at most `all_alone_s`, so many share it."""
+    all_alone_s: float = 5.0
     marks: Path | None = None
 
 
@@ -62,13 +66,17 @@ class _Lane:
 
     source: Input[Any]
     in_flight: int = 0
-    held_bytes: int = 0
-    """Of their values."""
+    bytes: int = 0
+    full_since: float | None = None
     paused: bool = False
     waiting: deque[Raw] = field(default_factory=deque)
     """For `handle_batch`: what no batch has taken yet."""
     busy: set[Key] = field(default_factory=set)
     batches: int = 0
+
+    def count(self, raw: Raw, number: int) -> None:
+        self.in_flight += number
+        self.bytes += number * len(raw.value or b"")
 
 
 class Loop:
@@ -120,6 +128,7 @@ class Loop:
         self._failure: BaseException | None = None
         self._suspects = Suspects(self._settings.marks / f"{instance}-{service.name}.marks" if self._settings.marks else None)
         self._alone = asyncio.Lock()
+        self._alone_s = min(self._settings.alone_s, self._settings.all_alone_s / max(1, len(self._suspects)))
         self._still_since: dict[Partition, tuple[int, float]] = {}
         self._last_read = 0.0
 
@@ -207,23 +216,33 @@ class Loop:
                 self._last_read = self._clock.monotonic()
 
     def _balance(self) -> int:
-        """Pauses topics whose records in flight are at the bound, lets them go on at half of it; returns how many may be read."""
-        bound, most = self.service.max_in_flight, self.service.max_bytes_in_flight
+        """Pauses topics whose records in flight stay at the bound, lets them go on at half of it; returns how many may be read."""
+        bound, most_bytes = self.service.max_in_flight, self.service.max_in_flight_bytes
         for topic, lane in self._lanes.items():
-            full = self._full(topic) if lane.paused else lane.in_flight >= bound or lane.held_bytes >= most
-            if len(self._lanes) > 1 and full != lane.paused:
+            used = max(lane.in_flight / bound, lane.bytes / most_bytes)
+            pause = used > 0.5 if lane.paused else self._stays_full(lane, used)
+            if len(self._lanes) > 1 and pause != lane.paused:
                 partitions = [p for p in self._group.assignment() if p.topic == topic]
-                (self._group.pause if full else self._group.resume)(partitions)
-                lane.paused = full
-        return min((bound - lane.in_flight if lane.held_bytes < most else 0 for lane in self._lanes.values() if not lane.paused), default=0)
+                (self._group.pause if pause else self._group.resume)(partitions)
+                lane.paused = pause
+        reading = [lane for lane in self._lanes.values() if not lane.paused]
+        return min((bound - lane.in_flight if lane.bytes < most_bytes else 0 for lane in reading), default=0)
+
+    def _stays_full(self, lane: _Lane, used: float) -> bool:
+        """A pause costs up to half a second: what comes after it waits for a fetch that waits for other topics. So not for a moment."""
+        if used < 1:
+            lane.full_since = None
+            return False
+        now = self._clock.monotonic()
+        lane.full_since = now if lane.full_since is None else lane.full_since
+        return now - lane.full_since >= self._settings.pause_after_s
 
     def _reassigned(self) -> None:
         """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""
         self._epoch = self._group.epoch
         for raw in self._not_started():
             self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
-            self._lanes[raw.topic].in_flight -= 1
-            self._lanes[raw.topic].held_bytes -= len(raw.value or b"")
+            self._lanes[raw.topic].count(raw, -1)
         for partition in self._progress:
             release = self._lanes[partition.topic].source.release
             if release is not None:
@@ -258,8 +277,7 @@ class Loop:
         if RecordId(raw.topic, raw.partition, raw.offset) in self._running:
             return  # read again after a rebalance while it is still at work
         self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
-        self._lanes[raw.topic].in_flight += 1
-        self._lanes[raw.topic].held_bytes += len(raw.value or b"")
+        self._lanes[raw.topic].count(raw, 1)
         if partition in self._preparing:
             self._preparing[partition].append(raw)
         else:
@@ -321,7 +339,7 @@ class Loop:
         async with self._alone:
             self._suspects.alone(record, alone=True)
             work = asyncio.ensure_future(self._worker.one(lane.source, raw))
-            await asyncio.wait((work,), timeout=self._settings.alone_s)
+            await asyncio.wait((work,), timeout=self._alone_s)
             self._suspects.alone(record, alone=False)
         await work
 
@@ -377,8 +395,7 @@ class Loop:
 
     def _finished(self, lane: _Lane, raw: Raw) -> None:
         self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
-        lane.in_flight -= 1
-        lane.held_bytes -= len(raw.value or b"")
+        lane.count(raw, -1)
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None:
             progress.finished(raw.offset)
@@ -448,9 +465,8 @@ class Loop:
             raise StuckError(f"{partition} stands at {position} while its end is {end}")
 
     def _full(self, topic: str) -> bool:
-        """Above half of a bound: what is paused stays so."""
         lane = self._lanes[topic]
-        return lane.in_flight > self.service.max_in_flight // 2 or lane.held_bytes > self.service.max_bytes_in_flight // 2
+        return 2 * lane.in_flight > self.service.max_in_flight or 2 * lane.bytes > self.service.max_in_flight_bytes
 
     async def _sample(self) -> None:
         samples = list(self._metrics.samples(self.service.name, self._world.instance(self.service.name), self._clock.now_ms()))
