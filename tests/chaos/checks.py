@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +61,7 @@ async def judge(site: Site, sent: Sent) -> Verdict:
     verdict.wrong["the bill is booked"] = list(bill.unlike(view, await _bill(site), PRICE))
     for (tenant, _), request in view.requests.items():
         if request.first is not None:
-            counts = verdict.outcomes.setdefault(tenant, Counter())
+            counts = verdict.outcomes.setdefault(tenant, {})
             counts[request.first.outcome] = counts.get(request.first.outcome, 0) + 1
     return verdict
 

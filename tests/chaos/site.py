@@ -65,8 +65,8 @@ class Site:
             overrides = [word for key, value in settings.items() for word in ("--override", f"{key}={value}")]
             return replace(program, command=(*program.command, *overrides))
         if program.name == "mock-provider":
-            own = {"DAYTWO_BILL_FILE": str(self.settings.state / "bill"), "DAYTWO_MOCK_LATENCY_MS": PROVIDER_LATENCY}
-            return replace(program, env={**program.env, **own})
+            own = ("--bill-file", str(self.settings.state / "bill"), "--latency-ms", PROVIDER_LATENCY)
+            return replace(program, command=(*program.command, *own))
         if program.kind == "service":
             command = (str(self.settings.python), "-m", "tests.chaos.service", program.family.replace("-", "_"))
             return replace(program, command=command, env={**program.env, **addresses, "PYTHONPATH": "libs"})
@@ -92,9 +92,8 @@ class Site:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The `daytwo` command against this system."""
         env = {**os.environ, "DAYTWO_STATE": str(self.settings.state), "DAYTWO_KAFKA": self.where["kafka"]}
-        return subprocess.run(
-            [sys.executable, "-m", "daytwo.cli", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-m", "daytwo.cli", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
 @asynccontextmanager
