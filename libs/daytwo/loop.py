@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from daytwo.broker import Broker, Partition, Raw, Sender
-from daytwo.errors import RetryableError
+from daytwo.errors import DisownedError, RetryableError
 from daytwo.flow import Input, Service
 from daytwo.follow import Following
 from daytwo.metrics import Metrics
@@ -99,13 +99,13 @@ class Loop:
         self._clock = world.clock
         self._settings = settings or LoopSettings()
         self._metrics = metrics
-        self._worker = Worker(service.name, sender, world.clock, world.rng, metrics)
         instance = world.instance(service.name)
         if leader is not None:
             instance += "-patient"
         patience_ms = min(source.patience_ms for source in self._inputs)
         self._group = broker.group(service.name, instance, [source.topic.name for source in self._inputs], patience_ms=patience_ms)
         self._group.before_revocation = self._commit
+        self._worker = Worker(service.name, sender, world.clock, world.rng, metrics, self._group)
         self._following = Following(service.followers if leader is None else (), broker, self._worker, world.clock)
         self._lanes = {source.topic.name: _Lane(source) for source in self._inputs}
         self._progress: dict[Partition, Progress] = {}
@@ -254,6 +254,10 @@ class Loop:
         progress.started(raw.offset)
         if RecordId(raw.topic, raw.partition, raw.offset) in self._running:
             return  # read again after a rebalance while it is still at work
+        self._begin(raw)
+
+    def _begin(self, raw: Raw) -> None:
+        partition = Partition(raw.topic, raw.partition)
         self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
         self._lanes[raw.topic].in_flight += 1
         if partition in self._preparing:
@@ -300,6 +304,15 @@ class Loop:
         del self._chains[key]
 
     async def _one(self, lane: _Lane, raw: Raw) -> None:
+        try:
+            await self._handled(lane, raw)
+        except DisownedError as error:
+            log.info("%s leaves %s/%d/%d to its new owner: %s", self.service.name, raw.topic, raw.partition, raw.offset, error)
+            self._left(lane, raw)
+        else:
+            self._finished(lane, raw)
+
+    async def _handled(self, lane: _Lane, raw: Raw) -> None:
         record = RecordId(raw.topic, raw.partition, raw.offset)
         condemned = self._suspects.is_condemned(record)
         self._suspects.begin(record)
@@ -310,7 +323,6 @@ class Loop:
                 await self._worker.one(lane.source, raw, condemned=condemned)
         finally:
             self._suspects.end(record)
-        self._finished(lane, raw)
 
     async def _begin_alone(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
         """Starts a suspect with no other suspect starting at the same time; should the process die now, it is the one."""
@@ -377,6 +389,14 @@ class Loop:
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None:
             progress.finished(raw.offset)
+
+    def _left(self, lane: _Lane, raw: Raw) -> None:
+        """Whoever owns the partition now reads the record again; where that is this loop and it has, it was passed over as at work."""
+        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
+        lane.in_flight -= 1
+        progress = self._progress.get(Partition(raw.topic, raw.partition))
+        if progress is not None and self._epoch == self._group.epoch and progress.is_open(raw.offset):
+            self._begin(raw)
 
     def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)
