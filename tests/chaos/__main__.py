@@ -31,7 +31,7 @@ from tests.stack import STATE
 @click.option("--state", default=Path(f"{STATE}-chaos"), type=click.Path(path_type=Path), help="State folder of the system under fault.")
 def main(seed: int, seconds: float, plan_file: Path | None, only: str, sabotage: str, report: Path | None, state: Path) -> None:
     """Starts the whole system, loads it, hurts it, and checks that nothing is lost, doubled or silent. Exit code 1: something is."""
-    logging.basicConfig(level=logging.ERROR)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is no news here
     kinds = [name.strip() for name in only.split(",") if name.strip()] or list(plans.KINDS)
     steps = plans.read(plan_file) if plan_file else plans.plan(seed, seconds, kinds)
     click.echo(f"the plan of {plan_file or f'seed {seed}'}; give it back with --plan:\n{plans.written(steps)}")

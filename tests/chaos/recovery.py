@@ -13,9 +13,9 @@ IN_A_ROW = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One request that is sent to see how long it takes. Times in seconds of one monotonic clock; `partition`: of the road."""
+    """One request that is sent to see how long it takes. Times in seconds of one monotonic clock; `row`: the way it takes."""
 
-    partition: int
+    row: str
     sent: float
     done: float
     answered: bool
@@ -26,21 +26,28 @@ class Probe:
 
 
 def usual(probes: Sequence[Probe]) -> float:
-    """Median latency in seconds."""
-    return median(probe.latency for probe in probes)
+    """Median latency of the slowest row, in seconds."""
+    return max(median(latencies) for latencies in _latencies(probes).values())
+
+
+def _latencies(probes: Sequence[Probe]) -> dict[str, list[float]]:
+    rows: dict[str, list[float]] = {}
+    for probe in probes:
+        rows.setdefault(probe.row, []).append(probe.latency)
+    return rows
 
 
 def recovered_at(probes: Sequence[Probe], ended: float, usual_s: float) -> float | None:
-    """When, at the latest over all partitions, the first of IN_A_ROW normal probes had its answer that were sent after `ended`.
+    """When, at the latest over all rows, the first of IN_A_ROW normal probes had its answer that were sent after `ended`.
 
     None while that is not so yet. Normal is answered within twice `usual_s` and the floor.
     """
-    partitions: dict[int, list[Probe]] = {}
+    rows: dict[str, list[Probe]] = {}
     for probe in sorted(probes, key=lambda probe: probe.sent):
-        row = partitions.setdefault(probe.partition, [])
+        row = rows.setdefault(probe.row, [])
         if probe.sent >= ended:
             row.append(probe)
-    firsts = [_first(row, 2 * usual_s + FLOOR_S) for row in partitions.values()]
+    firsts = [_first(row, 2 * usual_s + FLOOR_S) for row in rows.values()]
     found = [first for first in firsts if first is not None]
     return max(found) if found and len(found) == len(firsts) else None
 

@@ -26,7 +26,7 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
 def story(run: Run) -> Iterator[str]:
     """Everything, in the order in which one asks."""
     yield from table(run.outcomes)
-    yield f"usual latency {run.usual_ms:.0f} ms; {sum(run.sent.kinds.values())} records sent ({_counts(run.sent.kinds)}), {run.probes} probes"
+    yield f"usual latency {run.usual_ms:.0f} ms, {run.probes} probes; sent {_counts(run.sent.kinds)}"
     for tenant, outcomes in sorted(run.verdict.outcomes.items()):
         yield f"  {tenant}: {_counts(outcomes)}"
     yield f"backlog gone after {run.verdict.backlog_s} s"

@@ -19,8 +19,8 @@ from tests.chaos.probing import Probing, probing
 from tests.chaos.recovery import recovered_at, usual
 from tests.chaos.site import Site
 
-CLIENTS = 4
-PER_SECOND = 5.0
+CLIENTS = 3
+PER_SECOND = 4.0
 """Records of each client."""
 MOST_S = 60.0
 """Longest wait for recovery."""

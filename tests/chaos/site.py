@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from deploy.local import programs, stack
+from deploy.local.ports import free_port
 from deploy.local.programs import Program
 from deploy.local.progress import Steps
 from deploy.local.settings import Settings, read_settings
@@ -28,7 +28,7 @@ PROVIDER_LATENCY = '{"median": 120, "p99": 400}'
 KAFKA_DISK_MB = 768
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Site:
     """What runs, and how to do it harm. Process ids are supervisord's."""
 
@@ -38,6 +38,9 @@ class Site:
     """Kafka's own file system; None where none could be mounted."""
     where: Mapping[str, Any] = field(default_factory=dict)
     """What stack.json says."""
+    bootstrap: str = ""
+    """Kafka's addresses, where there are several."""
+    brokers: ClassVar[tuple[str, ...]] = ("kafka",)
 
     @property
     def provider(self) -> str:
@@ -50,26 +53,24 @@ class Site:
 
     def adapted(self, everything: list[Program], ports: Mapping[str, int]) -> list[Program]:
         """Every address of a part that a service gets is that of its proxy; Kafka gets a listener that says so, too."""
-        behind = _free_port()
+        behind = free_port()
         for name, link in self.links.items():
             link.target_port = behind if name == "kafka" else ports[name]
         addresses = programs.addresses({**ports, **{name: link.port for name, link in self.links.items()}})
-        return [self._adapted(program, ports["kafka"], ports["kafka-controller"], behind, addresses) for program in everything]
+        overrides = _listeners(ports["kafka"], ports["kafka-controller"], behind, self.links["kafka"].port)
+        return [
+            replace(program, command=(*program.command, *overrides)) if program.name == "kafka" else self._adapted(program, addresses)
+            for program in everything
+        ]
 
-    def _adapted(self, program: Program, kafka: int, controller: int, behind: int, addresses: Mapping[str, str]) -> Program:
-        if program.name == "kafka":
-            listeners = f"PLAINTEXT://127.0.0.1:{kafka},SERVICES://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}"
-            advertised = f"PLAINTEXT://127.0.0.1:{kafka},SERVICES://127.0.0.1:{self.links['kafka'].port}"
-            protocols = ",".join(f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "SERVICES", "CONTROLLER"))
-            settings = {"listeners": listeners, "advertised.listeners": advertised, "listener.security.protocol.map": protocols}
-            overrides = [word for key, value in settings.items() for word in ("--override", f"{key}={value}")]
-            return replace(program, command=(*program.command, *overrides))
+    def _adapted(self, program: Program, addresses: Mapping[str, str]) -> Program:
+        """The provider keeps its bill and takes its time; services run through the wrapper of this package."""
         if program.name == "mock-provider":
             own = ("--bill-file", str(self.settings.state / "bill"), "--latency-ms", PROVIDER_LATENCY)
             return replace(program, command=(*program.command, *own))
         if program.kind == "service":
             command = (str(self.settings.python), "-m", "tests.chaos.service", program.family.replace("-", "_"))
-            return replace(program, command=command, env={**program.env, **addresses, "PYTHONPATH": "libs"})
+            return replace(program, command=command, env={**program.env, **addresses})
         return program
 
     def pids(self) -> dict[str, int]:
@@ -97,21 +98,22 @@ class Site:
 
 
 @asynccontextmanager
-async def site(state: Path, services: tuple[str, ...] = SERVICES, sabotage: str = "") -> AsyncIterator[Site]:
+async def site(state: Path, sabotage: str = "", kind: type[Site] = Site, services: Sequence[str] = SERVICES) -> AsyncIterator[Site]:
     """Starts from an empty state; its logs stay. `sabotage`: a key of SABOTAGES, or none. Raises SetupError."""
-    only = ",".join(("kafka", "topics", "ledger-redis", "cache-redis", "milvus", "mock-provider", *services))
+    only = ",".join((*kind.brokers, "topics", "ledger-redis", "cache-redis", "milvus", "mock-provider", *services))
     env = {**os.environ, "DAYTWO_STATE": str(state), "DAYTWO_PORTS": "free", "DAYTWO_REPLICAS": REPLICAS}
     settings = read_settings(env, ROOT, Path(sys.executable), only)
     disk = settings.state / "kafka" / "data"
     await asyncio.to_thread(_cleared, settings, disk)
     links = {name: Link() for name in LINKS}
-    made = Site(settings=settings, links=links, disk=disk if _mounted(disk) else None)
+    made = kind(settings=settings, links=links, disk=disk if _mounted(disk) else None)
     if sabotage:
         made.sabotage_file.write_text(sabotage)
     try:
         for link in links.values():
             await link.start()
-        made.where = await asyncio.to_thread(stack.up, settings, env, Steps(stack.UP_STEPS), made.adapted)
+        where = await asyncio.to_thread(stack.up, settings, env, Steps(stack.UP_STEPS), made.adapted)
+        made.where = {**where, "kafka": made.bootstrap or where["kafka"]}
         yield made
     finally:
         await made.signal((*SERVICES, *SPARES), signal.SIGCONT)
@@ -131,15 +133,18 @@ def _ended(settings: Settings, disk: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
 
 
+def _listeners(direct: int, controller: int, behind: int, proxy: int) -> list[str]:
+    """Arguments for Kafka: whoever comes through the proxy is told to stay there."""
+    settings = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{direct},SERVICES://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{direct},SERVICES://127.0.0.1:{proxy}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SERVICES:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    }
+    return [word for key, value in settings.items() for word in ("--override", f"{key}={value}")]
+
+
 def _mounted(disk: Path) -> bool:
     """Makes a small file system in memory where Kafka's log will be; needs root."""
     disk.mkdir(parents=True)
     options = ["-t", "tmpfs", "-o", f"size={KAFKA_DISK_MB}m"]
     return subprocess.run(["mount", *options, "daytwo-chaos", str(disk)], capture_output=True, check=False).returncode == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
