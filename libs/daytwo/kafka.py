@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 24 * 1024 * 1024
 SESSION_MS = 8_000
 """A member that is silent for so long loses its partitions."""
+REQUEST_TIMEOUT_MS = SESSION_MS + 2_000
+"""An answer takes half a second, and in a rebalance as long as a member may be silent. What takes longer never comes."""
 ASLEEP_S = 4.0
 """Below the session's time. A member that has not run for so long does not trust itself."""
 
@@ -100,7 +102,7 @@ class KafkaSender:
                     acks="all",
                     max_batch_size=512 * 1024,
                     max_request_size=MAX_RECORD_BYTES,
-                    request_timeout_ms=15_000,
+                    request_timeout_ms=REQUEST_TIMEOUT_MS,
                     retry_backoff_ms=50,
                     metadata_max_age_ms=60_000,
                 )
@@ -175,8 +177,7 @@ class _Consumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             metadata_max_age_ms=60_000,
-            # An answer is waited for half a second, and in a rebalance for a member that is silent. What takes longer comes never.
-            request_timeout_ms=SESSION_MS + 2_000,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             **self._settings,
         )
         self._subscribe(consumer)
