@@ -54,7 +54,9 @@ def configuration(provider: str) -> list[Any]:
         TenantConfigured(tenant="probe", cache=CachePolicy(enabled=False), **given),
     ]
     deployments = [
-        DeploymentConfigured(deployment=model, model=model, priority=place, provider="mock", base_url=provider, aliases=("default",))
+        DeploymentConfigured(
+            deployment=model, model=model, priority=place, provider="mock", base_url=provider, timeout_ms=4_000, aliases=("default",)
+        )
         for place, model in enumerate(MODELS)
     ]
     prices = [

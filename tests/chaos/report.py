@@ -13,8 +13,8 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Recovery by kind of fault, as Markdown."""
     yield "| fault | times | recovery, median s | worst s | goal s | |"
     yield "|---|---|---|---|---|---|"
-    for name in dict.fromkeys(outcome.step.fault for outcome in outcomes):
-        of = [outcome for outcome in outcomes if outcome.step.fault == name]
+    for name in dict.fromkeys(map(_kind, outcomes)):
+        of = [outcome for outcome in outcomes if _kind(outcome) == name]
         done = sorted(outcome.recovered_s for outcome in of if outcome.recovered_s is not None)
         notes = "; ".join(dict.fromkeys(outcome.note for outcome in of if outcome.note))
         lost = "" if len(done) == len(of) or notes else "not recovered"
@@ -33,6 +33,11 @@ def story(run: Run) -> Iterator[str]:
     for check, wrong in run.verdict.wrong.items():
         yield f"{'ok ' if not wrong else 'NO '} {check}" + (f": {len(wrong)} times not" if wrong else "")
         yield from (f"      {line}" for line in wrong[:SHOWN])
+
+
+def _kind(outcome: Outcome) -> str:
+    of_kafka = "kafka" in outcome.step.targets and "Kafka" not in outcome.step.fault
+    return f"{outcome.step.fault}, of Kafka" if of_kafka else outcome.step.fault
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -26,7 +26,6 @@ MOST_S = 60.0
 """Longest wait for recovery."""
 GOAL_S = 10.0
 KAFKA_GOAL_S = 30.0
-KAFKA_FAULTS = ("kill Kafka", "fill Kafka's disk")
 
 Tell = Callable[[str], None]
 
@@ -41,7 +40,7 @@ class Outcome:
 
     @property
     def goal_s(self) -> float:
-        return KAFKA_GOAL_S if self.step.fault in KAFKA_FAULTS else GOAL_S
+        return KAFKA_GOAL_S if any(target.startswith("kafka") for target in self.step.targets) else GOAL_S
 
 
 @dataclass(slots=True, kw_only=True)
