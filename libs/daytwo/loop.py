@@ -96,6 +96,7 @@ class Loop:
             leader._companions.append(self)
         self.state: Literal["starting", "ready", "draining", "stopped"] = "starting"
         self._world = world
+        self._broker = broker
         self._clock = world.clock
         self._settings = settings or LoopSettings()
         self._metrics = metrics
@@ -120,6 +121,8 @@ class Loop:
         self._alone = asyncio.Lock()
         self._still_since: dict[Partition, tuple[int, float]] = {}
         self._last_read = 0.0
+        self._saw = 0.0
+        """When Kafka last told where the ends are."""
 
     def stop(self) -> None:
         """Asks the loop to finish what is in flight, commit and return."""
@@ -434,20 +437,36 @@ class Loop:
                 self._progress[partition].committed = offset
 
     async def _watch(self) -> None:
-        sampled = self._clock.monotonic()
+        sampled = self._saw = self._clock.monotonic()
         while True:
             await self._clock.sleep(self._settings.watch_interval_s)
+            assigned = list(self._group.assignment())
             try:
-                ends = await self._group.ends(list(self._group.assignment()))
-                for partition, end in ends.items():
+                for partition, end in (await self._group.ends(assigned)).items():
                     await self._watch_partition(partition, end)
+                self._saw = self._clock.monotonic()
             except RetryableError as error:
                 log.warning("watching: %s", error)
+                await self._watch_blindness(assigned)
             for topic, lane in self._lanes.items():
                 self._metrics.in_flight.labels(self.service.name, topic).set(lane.in_flight)
             if self._leader is None and self._clock.monotonic() - sampled >= self._settings.metrics_interval_s:
                 sampled = self._clock.monotonic()
                 await self._sample()
+
+    async def _watch_blindness(self, assigned: Sequence[Partition]) -> None:
+        """Where Kafka answers everybody but this member, its client is broken, and will not mend itself (aiokafka #1187)."""
+        if self._clock.monotonic() - self._saw <= self._settings.stuck_after_s:
+            return
+        reader = self._broker.reader()
+        try:
+            await reader.start()
+            await reader.ends(assigned)
+        except RetryableError:
+            return
+        finally:
+            await reader.stop()
+        raise StuckError(f"Kafka does not answer {self.service.name}, but others")
 
     async def _watch_partition(self, partition: Partition, end: int) -> None:
         progress = self._progress.get(partition)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from deploy.local import programs, stack
 from deploy.local.ports import free_port
@@ -40,7 +40,6 @@ class Site:
     """What stack.json says."""
     bootstrap: str = ""
     """Kafka's addresses, where there are several."""
-    brokers: ClassVar[tuple[str, ...]] = ("kafka",)
 
     @property
     def provider(self) -> str:
@@ -100,7 +99,7 @@ class Site:
 @asynccontextmanager
 async def site(state: Path, sabotage: str = "", kind: type[Site] = Site, services: Sequence[str] = SERVICES) -> AsyncIterator[Site]:
     """Starts from an empty state; its logs stay. `sabotage`: a key of SABOTAGES, or none. Raises SetupError."""
-    only = ",".join((*kind.brokers, "topics", "ledger-redis", "cache-redis", "milvus", "mock-provider", *services))
+    only = ",".join(("kafka", "topics", "ledger-redis", "cache-redis", "milvus", "mock-provider", *services))
     env = {**os.environ, "DAYTWO_STATE": str(state), "DAYTWO_PORTS": "free", "DAYTWO_REPLICAS": REPLICAS}
     settings = read_settings(env, ROOT, Path(sys.executable), only)
     disk = settings.state / "kafka" / "data"
@@ -125,6 +124,8 @@ async def site(state: Path, sabotage: str = "", kind: type[Site] = Site, service
 def _cleared(settings: Settings, disk: Path) -> None:
     _ended(settings, disk)
     stack.clean(settings)
+    settings.state.mkdir(parents=True)
+    (settings.state / "ports.json").write_text("{}")  # says whose folder it is, should the start fail
 
 
 def _ended(settings: Settings, disk: Path) -> None:

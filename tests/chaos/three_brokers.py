@@ -32,8 +32,6 @@ HEAP = "-Xmx320m"
 class ThreeBrokers(Site):
     """Only the provider is behind its proxy; `where["kafka"]` names all brokers."""
 
-    brokers = BROKERS
-
     def adapted(self, everything: list[Program], ports: Mapping[str, int]) -> list[Program]:
         at = [ports["kafka"], free_port(), free_port()]
         self.links["mock-provider"].target_port = ports["mock-provider"]
