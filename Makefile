@@ -8,7 +8,7 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test unit check format schemas lock bench bench-sessions fuzz fuzz-ingest
+.PHONY: help venv install up down status clean demo test chaos unit check format schemas lock bench bench-sessions fuzz fuzz-ingest
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,10 @@ demo: venv ## Watch questions of several tenants travel the whole road
 
 test: venv ## Run every test, on a stack of its own on free ports
 	@$(RUN) pytest -m "stack or not stack"
+
+chaos: venv ## Hurt the running system in every way and check it: SEED=1 SECONDS=300, PLAN, ONLY, SABOTAGE, REPORT
+	@$(RUN) tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PLAN),--plan $(PLAN)) \
+		$(if $(ONLY),--only "$(ONLY)") $(if $(SABOTAGE),--sabotage $(SABOTAGE)) $(if $(REPORT),--report $(REPORT))
 
 unit: venv ## Run the tests that need no stack
 	@$(RUN) pytest

@@ -27,6 +27,10 @@ class Tombstone(Generic[R]):
 Output = Record | Tombstone[Any]
 
 
+async def _nothing() -> None:
+    return None
+
+
 class Context(NamedTuple):
     """Where a record came from, and when its handler started. Times are epoch milliseconds."""
 
@@ -43,6 +47,8 @@ class Context(NamedTuple):
     clock: Clock
     write_ahead: Callable[[Record], Awaitable[None]]
     """Sends a record and returns once it is acknowledged: for what must be on the log before the handler goes on."""
+    still_ours: Callable[[], Awaitable[None]] = _nothing
+    """Before and after what must not be done twice. Raises DisownedError where the partition has moved: let it pass."""
 
     def step(self) -> StepTime:
         """The time this service spent on the record, up to now."""
@@ -130,10 +136,6 @@ class Table(Generic[R]):
 
     def get(self, key: str) -> R | None:
         return self.rows.get(key)
-
-
-async def _nothing() -> None:
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

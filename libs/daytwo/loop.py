@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from daytwo.broker import Broker, Partition, Raw, Sender
-from daytwo.errors import RetryableError
+from daytwo.errors import DisownedError, RetryableError
 from daytwo.flow import Input, Service
 from daytwo.follow import Following
 from daytwo.metrics import Metrics
@@ -106,16 +106,17 @@ class Loop:
             leader._companions.append(self)
         self.state: Literal["starting", "ready", "draining", "stopped"] = "starting"
         self._world = world
+        self._broker = broker
         self._clock = world.clock
         self._settings = settings or LoopSettings()
         self._metrics = metrics
-        self._worker = Worker(service.name, sender, world.clock, world.rng, metrics)
         instance = world.instance(service.name)
         if leader is not None:
             instance += "-patient"
         patience_ms = min(source.patience_ms for source in self._inputs)
         self._group = broker.group(service.name, instance, [source.topic.name for source in self._inputs], patience_ms=patience_ms)
         self._group.before_revocation = self._commit
+        self._worker = Worker(service.name, sender, world.clock, world.rng, metrics, self._group)
         self._following = Following(service.followers if leader is None else (), broker, self._worker, world.clock)
         self._lanes = {source.topic.name: _Lane(source) for source in self._inputs}
         self._progress: dict[Partition, Progress] = {}
@@ -131,6 +132,8 @@ class Loop:
         self._alone_s = min(self._settings.alone_s, self._settings.all_alone_s / max(1, len(self._suspects)))
         self._still_since: dict[Partition, tuple[int, float]] = {}
         self._last_read = 0.0
+        self._saw = 0.0
+        """When Kafka last told where the ends are."""
 
     def stop(self) -> None:
         """Asks the loop to finish what is in flight, commit and return."""
@@ -276,6 +279,10 @@ class Loop:
         progress.started(raw.offset)
         if RecordId(raw.topic, raw.partition, raw.offset) in self._running:
             return  # read again after a rebalance while it is still at work
+        self._begin(raw)
+
+    def _begin(self, raw: Raw) -> None:
+        partition = Partition(raw.topic, raw.partition)
         self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
         self._lanes[raw.topic].count(raw, 1)
         if partition in self._preparing:
@@ -322,6 +329,15 @@ class Loop:
         del self._chains[key]
 
     async def _one(self, lane: _Lane, raw: Raw) -> None:
+        try:
+            await self._handled(lane, raw)
+        except DisownedError as error:
+            log.info("%s leaves %s/%d/%d to its new owner: %s", self.service.name, raw.topic, raw.partition, raw.offset, error)
+            self._left(lane, raw)
+        else:
+            self._finished(lane, raw)
+
+    async def _handled(self, lane: _Lane, raw: Raw) -> None:
         record = RecordId(raw.topic, raw.partition, raw.offset)
         condemned = self._suspects.is_condemned(record)
         self._suspects.begin(record)
@@ -332,7 +348,6 @@ class Loop:
                 await self._worker.one(lane.source, raw, condemned=condemned)
         finally:
             self._suspects.end(record)
-        self._finished(lane, raw)
 
     async def _begin_alone(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
         """Starts a suspect with no other suspect starting at the same time; should the process die now, it is the one."""
@@ -400,6 +415,14 @@ class Loop:
         if progress is not None:
             progress.finished(raw.offset)
 
+    def _left(self, lane: _Lane, raw: Raw) -> None:
+        """Whoever owns the partition now reads the record again; where that is this loop and it has, it was passed over as at work."""
+        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
+        lane.count(raw, -1)
+        progress = self._progress.get(Partition(raw.topic, raw.partition))
+        if progress is not None and self._epoch == self._group.epoch and progress.is_open(raw.offset):
+            self._begin(raw)
+
     def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)
         self._tasks.add(task)
@@ -436,20 +459,36 @@ class Loop:
                 self._progress[partition].committed = offset
 
     async def _watch(self) -> None:
-        sampled = self._clock.monotonic()
+        sampled = self._saw = self._clock.monotonic()
         while True:
             await self._clock.sleep(self._settings.watch_interval_s)
+            assigned = list(self._group.assignment())
             try:
-                ends = await self._group.ends(list(self._group.assignment()))
-                for partition, end in ends.items():
+                for partition, end in (await self._group.ends(assigned)).items():
                     await self._watch_partition(partition, end)
+                self._saw = self._clock.monotonic()
             except RetryableError as error:
                 log.warning("watching: %s", error)
+                await self._watch_blindness(assigned)
             for topic, lane in self._lanes.items():
                 self._metrics.in_flight.labels(self.service.name, topic).set(lane.in_flight)
             if self._leader is None and self._clock.monotonic() - sampled >= self._settings.metrics_interval_s:
                 sampled = self._clock.monotonic()
                 await self._sample()
+
+    async def _watch_blindness(self, assigned: Sequence[Partition]) -> None:
+        """Where Kafka answers everybody but this member, its client is broken, and will not mend itself (aiokafka #1187)."""
+        if self._clock.monotonic() - self._saw <= self._settings.stuck_after_s:
+            return
+        reader = self._broker.reader()
+        try:
+            await reader.start()
+            await reader.ends(assigned)
+        except RetryableError:
+            return
+        finally:
+            await reader.stop()
+        raise StuckError(f"Kafka does not answer {self.service.name}, but others")
 
     async def _watch_partition(self, partition: Partition, end: int) -> None:
         progress = self._progress.get(partition)

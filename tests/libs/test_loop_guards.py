@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,42 @@ async def test_a_partition_that_stands_still_while_its_end_moves_stops_the_servi
     await bench.submit(submitted("r1", bench.tenant))
 
     with pytest.raises(StuckError, match="request-submitted"):
+        await asyncio.wait_for(running, 5)
+
+
+class BlindReader(MemoryGroupReader):
+    """A consumer as aiokafka's after a broker's death: Kafka answers everybody, but not this one."""
+
+    async def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        raise RetryableError("store_unavailable", "timed out")
+
+
+class BlindBroker(MemoryBroker):
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
+        return BlindReader(self, group, topics)
+
+
+async def test_a_member_whom_alone_kafka_does_not_answer_stops_the_service() -> None:
+    bench = Bench(BlindBroker(SystemClock()))
+    loop = bench.loop(bench.service(accept), watch_interval_s=0.05, stuck_after_s=0.3)
+
+    with pytest.raises(StuckError, match="but others"):
+        await asyncio.wait_for(loop.run(), 5)
+
+
+async def test_while_kafka_answers_nobody_the_service_waits() -> None:
+    broker = BlindBroker(SystemClock())
+    bench = Bench(broker)
+    loop = bench.loop(bench.service(accept), watch_interval_s=0.02, stuck_after_s=0.1)
+
+    running = asyncio.create_task(loop.run())
+    await until(lambda: loop.state == "ready")
+    broker.down = True
+    await asyncio.sleep(0.5)
+    assert not running.done()
+
+    broker.down = False
+    with pytest.raises(StuckError):
         await asyncio.wait_for(running, 5)
 
 
