@@ -36,7 +36,8 @@ def rules(log: Log, **options: Any) -> list[str]:
 
 def cached(request_id: str, whose: str, answer: str, kind: str = "exact") -> Any:
     match = CacheMatch(kind=kind, answer_id=answer, question="q", similarity=1.0, age_ms=1)
-    return finished(request_id, whose, cost=0, cache_match=match, served_by="cache")
+    said = Message(role="assistant", content="A log.")
+    return finished(request_id, whose, cost=0, cache_match=match, served_by="cache", message=said)
 
 
 def learned(answer: str, whose: str) -> AnswerLearned:
@@ -126,6 +127,7 @@ def test_an_attempt_of_nobody_is_told() -> None:
 @pytest.mark.parametrize(("owner", "expected"), [("acme", []), ("umbrella", ["tenant_mixed"])])
 def test_an_answer_learned_from_another_tenant_must_not_be_served(owner: str, expected: list[str]) -> None:
     log = Log()
+    log.answered("r", tenant=owner)
     log.write(learned("a1", owner), accepted("r1"), cached("r1", "acme", "a1"))
 
     assert rules(log) == expected

@@ -15,6 +15,7 @@ from daytwo.broker import Raw, outgoing
 from daytwo.codec import HEADER_BYTES, decode, encode
 from daytwo.errors import UnreadableError
 from daytwo.flow import Output
+from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
 from daytwo.records import DeadLetter, Message, RequestFinished, RequestSubmitted
 from daytwo.topic import Topic
@@ -43,7 +44,9 @@ async def handled(value: bytes, headers: dict[str, bytes] | None = None) -> list
             await super().send(records)
             outputs.extend(records)
 
-    worker = Worker("ingest", KeepingSender(), StoppedClock(), random.Random(0), Metrics())
+    worker = Worker(
+        "ingest", KeepingSender(), StoppedClock(), random.Random(0), Metrics(), MemoryBroker(StoppedClock()).group("ingest", "i0", ())
+    )
     raw = Raw(topic=REQUEST_SUBMITTED.name, partition=0, offset=0, timestamp_ms=NOW_MS, key=b"open/s", value=value, headers=headers or {})
     await worker.one(service(Settings(), LineSplitter()).inputs[0], raw)
     assert worker.findings == []

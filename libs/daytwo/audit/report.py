@@ -68,9 +68,10 @@ async def audit(
     return judge(view, differ, now_ms=clock.now_ms(), grace_ms=int(grace_s * 1000), with_ledger=ledger is not None)
 
 
-def judge(view: View, differ: Sequence[Violation], *, now_ms: int, grace_ms: int, with_ledger: bool) -> Report:
+def judge(view: View, differ: Sequence[Violation], *, now_ms: int, grace_ms: int, with_ledger: bool, clocks_ms: int = 0) -> Report:
     """The report on a view. `differ`: how the ledger differs; it counts only where nothing is open any more."""
-    broken = [violation for invariant in invariants(now_ms=now_ms, grace_ms=grace_ms) for violation in invariant(view)]
+    rules = invariants(now_ms=now_ms, grace_ms=grace_ms, clocks_ms=clocks_ms)
+    broken = [violation for invariant in rules for violation in invariant(view)]
     waiting = open_requests(view)
     lost = sum(violation.rule == "lost" for violation in broken)
     quiet = waiting == lost
@@ -102,7 +103,7 @@ def counts(view: View, lost: int) -> dict[str, int]:
         "ended": len(accepted) - waiting,
         "open": waiting - lost,
         "lost": lost,
-        "admitted": sum(request.admitted_ms is not None for request in accepted),
+        "admitted": sum(request.admitted_at is not None for request in accepted),
         "not_accepted": sum(request.accepted_at is None and request.first is not None for request in view.requests.values()),
         "reused_ids": view.reused,
         "repeats": sum(request.repeats for request in view.requests.values()),
@@ -124,6 +125,6 @@ def money(view: View) -> dict[str, dict[str, int]]:
         if request.settling is None:
             sums["held_nano"] += request.reserved_nano
         else:
-            sums["settled_nano"] += request.settling.cost_nano
-            sums["released_nano"] += request.reserved_nano - request.settling.cost_nano
+            sums["settled_nano"] += request.cost_nano
+            sums["released_nano"] += request.reserved_nano - request.cost_nano
     return found

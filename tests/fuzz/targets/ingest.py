@@ -11,6 +11,7 @@ from typing import Any, Final
 from daytwo.broker import Outgoing, Raw
 from daytwo.fate import DOCUMENT_ID_HEADER, REQUEST_ID_HEADER
 from daytwo.flow import Change, Service
+from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
 from daytwo.records import SigningKey
 from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
@@ -54,7 +55,9 @@ def door(data: bytes) -> None:
         value=None if value == _ABSENT else value,
         headers={name: text for name, text in headers.items() if text != _ABSENT},
     )
-    worker = NotingWorker("ingest", KeepingSender(), StoppedClock(), random.Random(0), Metrics())
+    worker = NotingWorker(
+        "ingest", KeepingSender(), StoppedClock(), random.Random(0), Metrics(), MemoryBroker(StoppedClock()).group("ingest", "i0", ())
+    )
     asyncio.run(_handled(worker, raw))
     assert not worker.findings, worker.findings[0][1]
     assert worker.done == 1
