@@ -8,10 +8,10 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test unit check format schemas lock bench fuzz fuzz-ingest
+.PHONY: help venv install up down status clean demo test chaos unit check format schemas lock bench bench-sessions fuzz fuzz-ingest
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Settings are DAYTWO_* variables: deploy/local/README.md lists them."
 
@@ -45,6 +45,10 @@ demo: venv ## Watch questions of several tenants travel the whole road
 
 test: venv ## Run every test, on a stack of its own on free ports
 	@$(RUN) pytest -m "stack or not stack"
+
+chaos: venv ## Hurt the running system in every way and check it: SEED=1 SECONDS=300, PLAN, ONLY, SABOTAGE, REPORT
+	@$(RUN) tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PLAN),--plan $(PLAN)) \
+		$(if $(ONLY),--only "$(ONLY)") $(if $(SABOTAGE),--sabotage $(SABOTAGE)) $(if $(REPORT),--report $(REPORT))
 
 unit: venv ## Run the tests that need no stack
 	@$(RUN) pytest
@@ -81,3 +85,5 @@ fuzz: venv ## Fuzz TARGET (none: all) for SECONDS, guided by coverage
 
 fuzz-ingest: venv ## Send RECORDS hostile records through ingest, from SEED, and account for each
 	@$(RUN) tests.fuzz ingest --records $(RECORDS) --from $(FROM) --seed $(SEED)
+bench-sessions: venv ## Ten thousand sessions (SESSIONS, SECONDS), the knee, overload; writes docs/benchmarks-sessions.md
+	@$(RUN) deploy.bench.sessions

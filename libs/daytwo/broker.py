@@ -4,11 +4,13 @@ tests/libs/test_broker_contract.py holds both to the same promises.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from daytwo.codec import encode
+from daytwo.errors import RetryableError
 from daytwo.flow import Output, Tombstone
 from daytwo.topic import Topic
 from daytwo.topics import TOPIC_OF
@@ -91,6 +93,17 @@ class Reader(Protocol):
         ...
 
 
+@contextlib.asynccontextmanager
+async def reopening(reader: Reader) -> AsyncIterator[None]:
+    """Opens the reader anew after a RetryableError: through its connection nothing may come any more, and nobody may ever close it."""
+    try:
+        yield
+    except RetryableError:
+        await reader.stop()
+        await reader.start()
+        raise
+
+
 class Broker(Protocol):
     def sender(self) -> Sender: ...
 
@@ -118,6 +131,16 @@ class GroupReader(Protocol):
         ...
 
     def assignment(self) -> frozenset[Partition]: ...
+
+    def tenure(self, partition: Partition) -> int:
+        """Changes whenever the partition may have been another member's in between; 0 while it is not this one's."""
+        ...
+
+    async def owns(self, partition: Partition, tenure: int) -> bool:
+        """Whether this member has owned the partition ever since `tenure`. Waits while partitions are dealt out; asks the broker where
+        the process may have slept for longer than a member may be silent.
+        """
+        ...
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Marks everything before these offsets as done. Raises RetryableError; not committed is read again."""

@@ -27,6 +27,10 @@ class Tombstone(Generic[R]):
 Output = Record | Tombstone[Any]
 
 
+async def _nothing() -> None:
+    return None
+
+
 class Context(NamedTuple):
     """Where a record came from, and when its handler started. Times are epoch milliseconds."""
 
@@ -43,6 +47,8 @@ class Context(NamedTuple):
     clock: Clock
     write_ahead: Callable[[Record], Awaitable[None]]
     """Sends a record and returns once it is acknowledged: for what must be on the log before the handler goes on."""
+    still_ours: Callable[[], Awaitable[None]] = _nothing
+    """Before and after what must not be done twice. Raises DisownedError where the partition has moved: let it pass."""
 
     def step(self) -> StepTime:
         """The time this service spent on the record, up to now."""
@@ -132,10 +138,6 @@ class Table(Generic[R]):
         return self.rows.get(key)
 
 
-async def _nothing() -> None:
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A service: its name is its consumer group and its label in metrics, and in a topic's writers and readers."""
@@ -148,7 +150,7 @@ class Service:
     stop: Callable[[], Awaitable[None]] = _nothing
     max_in_flight: int = 1024
     """Records of one topic read and not finished; at this number reading pauses, at half of it it goes on."""
-    max_bytes_in_flight: int = 64 * 1024 * 1024
+    max_in_flight_bytes: int = 64 * 1024 * 1024
     """The same for the bytes of their values; the read that passes it may bring a record of each partition more."""
     views: Mapping[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     """Read-only JSON views for operators, by path, beside /health and /metrics."""

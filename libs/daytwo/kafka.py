@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -27,6 +28,12 @@ kafka_records.install()
 
 MAX_RECORD_BYTES = 24 * 1024 * 1024
 MOST_HEADERS = 1000
+SESSION_MS = 8_000
+"""A member that is silent for so long loses its partitions."""
+REQUEST_TIMEOUT_MS = SESSION_MS + 2_000
+"""An answer takes half a second, and in a rebalance as long as a member may be silent. What takes longer never comes."""
+ASLEEP_S = 4.0
+"""Below the session's time. A member that has not run for so long does not trust itself."""
 
 
 class KafkaBroker:
@@ -161,7 +168,7 @@ class KafkaSender:
                     acks="all",
                     max_batch_size=512 * 1024,
                     max_request_size=MAX_RECORD_BYTES,
-                    request_timeout_ms=15_000,
+                    request_timeout_ms=REQUEST_TIMEOUT_MS,
                     retry_backoff_ms=50,
                     metadata_max_age_ms=60_000,
                 )
@@ -274,6 +281,7 @@ class _Consumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             metadata_max_age_ms=60_000,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             **self._settings,
         )
         self._subscribe(consumer)
@@ -341,16 +349,19 @@ class KafkaReader(_Consumer):
 class _Epoch(ConsumerRebalanceListener):  # type: ignore[misc]
     """Counts revocations; commits what is done while the partitions are still owned."""
 
-    def __init__(self, reader: KafkaGroupReader) -> None:
+    def __init__(self, reader: KafkaGroupReader, consumer: AIOKafkaConsumer) -> None:
         self._reader = reader
+        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         self._reader.epoch += 1
+        self._reader.dealt.clear()
         if revoked and self._reader.before_revocation is not None:
             await self._reader.before_revocation()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         log.info("assigned %d partitions", len(assigned))
+        self._reader.take([Partition(tp.topic, tp.partition) for tp in assigned], self._consumer._coordinator.member_id)
 
 
 class KafkaGroupReader(_Consumer):
@@ -365,22 +376,40 @@ class KafkaGroupReader(_Consumer):
             group_instance_id=f"{group}-{instance}",
             # No member is thrown out for thinking long; one that died is missed within the session's time.
             max_poll_interval_ms=86_400_000,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=3_000,
+            session_timeout_ms=SESSION_MS,
+            # A rebalance stands still until every member has heard of it.
+            heartbeat_interval_ms=1_000,
             retry_backoff_ms=100,
             **_fetching(patience_ms),
         )
         self.epoch = 0
         self.before_revocation: Callable[[], Awaitable[None]] | None = None
+        self.dealt = asyncio.Event()
+        """Cleared from a revocation to the next assignment."""
+        self._awake = time.monotonic()
+        """When this member last ran and knew that it is one."""
+        self._member_id = ""
+        self._tenures: dict[Partition, int] = {}
+        self._held: tuple[int, Mapping[TopicPartition, Sequence[Any]]] | None = None
         self._topics = list(topics)
 
+    async def stop(self) -> None:
+        """Leaves the group, so that others take over at once. aiokafka leaves without a word where membership is static."""
+        if self._consumer is not None:
+            self._consumer._coordinator._group_instance_id = None
+        await super().stop()
+
     def _subscribe(self, consumer: AIOKafkaConsumer) -> None:
-        consumer.subscribe(self._topics, listener=_Epoch(self))
+        consumer.subscribe(self._topics, listener=_Epoch(self, consumer))
 
     async def read(self, timeout_s: float, most: int) -> Sequence[Raw]:
-        epoch = self.epoch
         async with _unavailable(self._bootstrap):
-            batches = await self._open.getmany(timeout_ms=int(timeout_s * 1000), max_records=most)
+            epoch, batches = self._held or (self.epoch, await self._open.getmany(timeout_ms=int(timeout_s * 1000), max_records=most))
+            self._held = epoch, batches  # until it is known that they may be handled here: they will not be read twice
+            if self.epoch == epoch and not await self._is_member():
+                await asyncio.sleep(0.1)
+                return []
+            self._held = None
             if self.epoch == epoch:
                 return _flat(batches)
             for partition in [tp for tp in batches if tp in self._open.assignment()]:
@@ -391,8 +420,35 @@ class KafkaGroupReader(_Consumer):
                     self._open.seek(partition, committed)
         return []
 
+    async def _is_member(self) -> bool:
+        """A process that was stopped for a while may have lost its partitions without knowing: then the coordinator is asked."""
+        if time.monotonic() - self._awake > ASLEEP_S and not await self._open._coordinator._do_heartbeat():
+            return False
+        self._awake = time.monotonic()
+        return True
+
     def assignment(self) -> frozenset[Partition]:
         return frozenset(Partition(tp.topic, tp.partition) for tp in self._open.assignment())
+
+    def take(self, assigned: Iterable[Partition], member_id: str) -> None:
+        """New partitions. Whoever comes back under another member id was thrown out meanwhile, and others had what he had."""
+        kept = self._tenures if member_id == self._member_id else {}
+        self._member_id = member_id
+        self._tenures = {partition: kept.get(partition, self.epoch) for partition in assigned}
+        self._awake = time.monotonic()
+        self.dealt.set()
+
+    def tenure(self, partition: Partition) -> int:
+        return self._tenures.get(partition, 0) if self.dealt.is_set() else 0
+
+    async def owns(self, partition: Partition, tenure: int) -> bool:
+        async with _unavailable(self._bootstrap):
+            epoch = self.epoch
+            await self.dealt.wait()
+            while not await self._is_member() and self.epoch == epoch:
+                await asyncio.sleep(0.1)
+            await self.dealt.wait()
+        return bool(tenure) and self._tenures.get(partition, 0) == tenure
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         async with _unavailable(self._bootstrap):

@@ -46,6 +46,10 @@ class Suspects:
                 self._deaths[record] = deaths + (state == _ALONE)
                 self._write(slot, 0, record)
 
+    def __len__(self) -> int:
+        """Suspects that have not been handled yet."""
+        return len(self._deaths)
+
     def is_suspect(self, record: RecordId) -> bool:
         """True if the process died with this record in flight."""
         return record in self._deaths

@@ -6,15 +6,16 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from prometheus_client import Counter, Histogram
 
 from daytwo import fate
-from daytwo.broker import Outgoing, Raw, Sender, outgoing
+from daytwo.broker import GroupReader, Outgoing, Partition, Raw, Sender, outgoing
 from daytwo.clock import Clock
 from daytwo.codec import decode, decode_head
-from daytwo.errors import RetryableError, TerminalError, UnreadableError
+from daytwo.errors import DisownedError, RetryableError, TerminalError, UnreadableError
 from daytwo.flow import Context, Input, Output
 from daytwo.metrics import Metrics
 from daytwo.records import RequestFinished
@@ -44,8 +45,9 @@ class TooManyBugsError(Exception):
 class Worker:
     """Handles the records of one service. Used by one loop; every method leaves nothing undone when it returns."""
 
-    def __init__(self, service: str, sender: Sender, clock: Clock, rng: random.Random, metrics: Metrics) -> None:
+    def __init__(self, service: str, sender: Sender, clock: Clock, rng: random.Random, metrics: Metrics, group: GroupReader) -> None:
         self.service = service
+        self._group = group
         self._sender = sender
         self._clock = clock
         self._rng = rng
@@ -80,6 +82,7 @@ class Worker:
         await self._send_all(source, results)
 
     def _context(self, raw: Raw) -> Context:
+        partition = Partition(raw.topic, raw.partition)
         return Context(
             self.service,
             raw.topic,
@@ -92,7 +95,12 @@ class Worker:
             raw.headers,
             self._clock,
             self._write_ahead,
+            partial(self._still_ours, partition, self._group.tenure(partition)),
         )
+
+    async def _still_ours(self, partition: Partition, tenure: int) -> None:
+        if not await self._group.owns(partition, tenure):
+            raise DisownedError(f"{partition} has moved")
 
     def _observe_queue(self, raw: Raw, context: Context) -> None:
         self._of(raw.topic).queue.observe(max(0, context.started_ms - raw.timestamp_ms) / 1000)
@@ -157,6 +165,8 @@ class Worker:
             return source.ending(record, context, error)
         except TerminalError as error:
             return [self._dead_letter(raw, error, record), *source.ending(record, context, error)]
+        except DisownedError:
+            raise
         except Exception as error:
             self._count_bug(error)
             bug = TerminalError("internal_error", repr(error)[:500])

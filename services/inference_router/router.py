@@ -156,6 +156,8 @@ class Router:
         finally:
             door.lanes.leave()
         if finished is not None:
+            # Where the partition has moved, the attempt is lost, and its new owner says so: an attempt has one end.
+            await course.context.still_ours()
             self._journal.finish(course.attempts, finished)
             self._learn(course, finished)
             await self._log(course.context, course.attempts, finished)
@@ -166,8 +168,11 @@ class Router:
             return None
         finished: AttemptFinished | None = None
         try:
+            await course.context.still_ours()
             started = self._started(course, deployment)
             await course.context.write_ahead(started)
+            # Whoever owns the partition now may have made this very attempt, and then it would be bought twice and booked once.
+            await course.context.still_ours()
             self._journal.start(course.attempts, started)
             finished = await self._call(course, deployment, started)
         finally:

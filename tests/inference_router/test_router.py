@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from daytwo.errors import RetryableError, TerminalError
+from daytwo.errors import DisownedError, RetryableError, TerminalError
 from daytwo.records import AttemptFinished, AttemptStarted, RequestFinished
 from services.inference_router.ports import Reply, Silence
 from tests.inference_router.builders import (
@@ -56,6 +56,28 @@ async def test_an_attempt_is_on_the_log_before_the_call_and_its_end_before_the_r
     assert [type(record) for record in bench.log.records] == [AttemptStarted, AttemptFinished]
     assert bench.calls.ids == [bench.log.started()[0].attempt_id] == [bench.log.finished()[0].attempt_id]
     assert bench.log.started()[0].bound_nano == BOUND
+
+
+async def test_an_attempt_is_not_bought_again_under_the_same_id_where_the_partition_has_moved_meanwhile() -> None:
+    bench = Bench()
+    bench.moves_after = (1, 0)
+    with pytest.raises(DisownedError):
+        await bench.handle()
+    assert bench.calls.made == []
+    assert bench.deployments.door(bench.rows[0]).lanes.inside == 0
+
+
+async def test_a_call_that_outlived_its_ownership_gives_its_attempt_no_second_end() -> None:
+    bench = Bench()
+    bench.moves_after = (1, 1)
+    with pytest.raises(DisownedError):
+        await bench.handle()
+    assert bench.log.finished() == []
+    bench.moves_after = None
+    bench.restart()
+    result = await bench.handle()
+    assert [(attempt.number, attempt.outcome) for attempt in bench.log.finished()] == [(1, "unknown"), (2, "succeeded")]
+    assert result.cost_nano == BOUND + 20
 
 
 async def test_nothing_is_called_when_the_start_cannot_be_logged() -> None:

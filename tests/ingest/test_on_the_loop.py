@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,10 @@ from daytwo.metrics import Metrics
 from daytwo.records import Message, TenantConfigured, Tool
 from daytwo.topics import DEAD_LETTER, DOCUMENT_FINISHED, DOCUMENT_SUBMITTED, REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_SUBMITTED
 from daytwo.world import World
-from services.ingest.build import build
+from services.ingest.service import service
+from services.ingest.settings import Settings
+from services.ingest.splitting_process import SplittingProcesses, make_chunker
+from services.ingest.tokenizer_file import find_tokenizer
 from tests.ingest.builders import SIGNING, document, request, tenant
 
 OPEN = tenant(tenant="open")
@@ -30,7 +34,9 @@ async def running(*tenants: TenantConfigured) -> AsyncIterator[MemoryBroker]:
     broker = MemoryBroker(SystemClock())
     for row in tenants:
         broker.append(outgoing(row))
-    loop = Loop(build(world), broker, world, Metrics(), sender=broker.sender())
+    settings = Settings()
+    splitter = SplittingProcesses(partial(make_chunker, settings.chunk_rules, find_tokenizer()), processes=1)
+    loop = Loop(service(settings, splitter), broker, world, Metrics(), sender=broker.sender())
     task = asyncio.create_task(loop.run())
     try:
         yield broker

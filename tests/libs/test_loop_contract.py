@@ -240,7 +240,7 @@ async def test_at_the_bound_of_bytes_in_flight_nothing_more_is_read_until_half_o
         return [accepted(record)]
 
     large = [replace(submitted(f"r{n}", bench.tenant), metadata={"x": "x" * 1000}) for n in range(20)]
-    async with bench.running(replace(bench.service(handle), max_bytes_in_flight=4000)):
+    async with bench.running(replace(bench.service(handle), max_in_flight_bytes=4000)):
         await bench.submit(*large[:10])
         await until(lambda: running >= 4)
         await bench.submit(*large[10:])
