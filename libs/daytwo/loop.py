@@ -56,7 +56,7 @@ class LoopSettings:
     pause_after_s: float = 0.1
     """How long a topic's records in flight are at the bound before it is paused."""
     alone_s: float = 0.05
-    """How long a suspect starts alone; all of them together at most `all_alone_s`, so many share it."""
+    """The moment in which a suspect starts alone, or with few others; it is shorter where all of them would take `all_alone_s`."""
     all_alone_s: float = 5.0
     marks: Path | None = None
 
@@ -131,8 +131,9 @@ class Loop:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._suspects = Suspects(self._settings.marks / f"{instance}-{service.name}.marks" if self._settings.marks else None)
-        self._alone = asyncio.Lock()
-        self._alone_s = min(self._settings.alone_s, self._settings.all_alone_s / max(1, len(self._suspects)))
+        self._alone = asyncio.Semaphore(self._suspects.company)
+        turns = max(1, len(self._suspects) // self._suspects.company)
+        self._alone_s = min(self._settings.alone_s, self._settings.all_alone_s / turns)
         self._still_since: dict[Partition, tuple[int, float]] = {}
         self._last_read = 0.0
         self._saw = 0.0
@@ -366,7 +367,7 @@ class Loop:
             self._suspects.end(record)
 
     async def _begin_alone(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
-        """Starts a suspect with no other suspect starting at the same time; should the process die now, it is the one."""
+        """Starts a suspect with no other suspect, or few, starting at the same time; should the process die now, it is the one."""
         async with self._alone:
             self._suspects.alone(record, alone=True)
             work = asyncio.ensure_future(self._worker.one(lane.source, raw))
