@@ -3,7 +3,8 @@
 Every record in flight leaves a mark in a small memory-mapped file, which outlives a killed process. After a death the marked
 records are suspects: each is started alone, a moment apart from all others. One that was alone at two more deaths is set aside.
 Where there are many, several start together first; only after a death in such company each is started alone.
-An ordinary kill -9 makes many suspects and condemns none. See docs/adr/0005-poison-records.md.
+An ordinary kill -9 makes many suspects and condemns none. What is known of a record outlives further deaths, until the record is
+done; and of one that was set aside, until its offset is committed. See docs/adr/0005-poison-records.md.
 """
 
 from __future__ import annotations

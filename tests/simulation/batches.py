@@ -9,7 +9,10 @@ import gc
 import logging
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 A = TypeVar("A")
@@ -22,9 +25,14 @@ def in_children(work: Callable[[A], B], arguments: Sequence[A], *, per_child: in
     """`work` of each argument, in their order. `work` is a function of a module, and what it takes and gives pickles."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["pytest", "tests.simulation.run", "tests.simulation.sabotage"])
-    chunks = [arguments[first : first + per_child] for first in range(0, len(arguments), per_child)]
-    with server.Pool(cores or os.cpu_count() or 1, maxtasksperchild=1) as pool:
-        for results in pool.imap(_chunk, [(work, chunk) for chunk in chunks], chunksize=1):
+    jobs = iter([(work, arguments[first : first + per_child]) for first in range(0, len(arguments), per_child)])
+    workers = cores or os.cpu_count() or 1
+    with ProcessPoolExecutor(workers, mp_context=server, max_tasks_per_child=1) as pool:
+        # A few at a time: whoever has seen enough and stops does not wait for the rest.
+        waiting = deque(pool.submit(_chunk, job) for job in islice(jobs, workers + 1))
+        while waiting:
+            results = waiting.popleft().result()
+            waiting.extend(pool.submit(_chunk, job) for job in islice(jobs, 1))
             yield from results
 
 

@@ -71,10 +71,11 @@ class SimulatedBroker(MemoryBroker):
 
     async def wait(self, topics: Sequence[str], timeout_s: float) -> None:
         """Until something is written to one of the topics."""
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = self.network.loop
+        written: asyncio.Future[None] = loop.create_future()
         for topic in topics:
             self._awaited[topic].append(written)
-        timer = asyncio.get_running_loop().call_later(timeout_s, give, written, None)
+        timer = loop.call_later(timeout_s, give, written, None)
         try:
             await written
         finally:
@@ -125,7 +126,7 @@ class SimulatedSender:
         parts: dict[Partition, list[tuple[int, Outgoing]]] = defaultdict(list)
         for index, record in enumerate(records):
             parts[self._broker.partition_of(record)].append((index, record))
-        batch = _Batch(asyncio.get_running_loop().create_future(), len(parts))
+        batch = _Batch(self._network.loop.create_future(), len(parts))
         self._open[batch] = None
         for partition, part in parts.items():
             self._post(batch, partition, part)
@@ -282,8 +283,12 @@ class SimulatedGroupReader(_Positions):
 
     def revoke(self) -> None:
         """A heartbeat said that the group rebalances, or that it is out of it. Runs in the member's own process."""
-        if self._rejoining is None and not self.stopped and not self.fenced:
-            self._rejoining = asyncio.get_running_loop().create_task(self._rejoin())
+        if self.stopped or self.fenced or not self.member_of.misses(self):
+            return
+        if self._rejoining is None:
+            self._rejoining = self._network.loop.create_task(self._rejoin())
+        else:
+            self._network.loop.call_later(HEARTBEAT_S, self.revoke)
 
     async def _rejoin(self) -> None:
         self._assigned.clear()
@@ -415,8 +420,12 @@ class Group:
 
     def told_again(self, member: SimulatedGroupReader) -> None:
         """A member that was away sends a heartbeat again."""
-        if self.members.get(member.instance) is not member or (self._awaited is not None and member.instance in self._awaited):
+        if self.misses(member):
             self._tell(member)
+
+    def misses(self, member: SimulatedGroupReader) -> bool:
+        """Whether the member has to join again."""
+        return self.members.get(member.instance) is not member or (self._awaited is not None and member.instance in self._awaited)
 
     def commit(self, member: SimulatedGroupReader, generation: int, offsets: Mapping[Partition, int]) -> None:
         current = self.members.get(member.instance) is member
@@ -451,7 +460,7 @@ class Group:
     def _late(self, generation: int) -> None:
         if self._awaited and generation == self.generation:
             for instance in sorted(self._awaited):
-                del self.members[instance]
+                self._tell(self.members.pop(instance))
             self._complete()
 
     def _complete(self) -> None:

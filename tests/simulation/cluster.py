@@ -81,7 +81,7 @@ class Cluster:
         self.rng = rng
         self.story = story
         self.clock = SimulatedClock(loop)
-        self.network = Network(rng, story, calm=calm)
+        self.network = Network(rng, story, calm=calm, loop=loop)
         self.broker = SimulatedBroker(self.clock, self.network)
         self.answers = FakeAnswers(self.clock)
         self.index = FakeIndex()

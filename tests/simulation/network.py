@@ -23,12 +23,10 @@ OUTSIDE: Final = Context()
 
 @dataclass(slots=True, kw_only=True)
 class Trouble:
-    """From now until a moment, some calls of some processes come to grief."""
+    """From now until a moment, some calls come to grief."""
 
     call: str
     """Beginning of the call's name."""
-    process: str
-    """Beginning of the process's name; empty: all."""
     fate: Fate
     probability: float
     until: float
@@ -37,7 +35,9 @@ class Trouble:
 class Network:
     """`calm`: each way takes a millisecond. Otherwise it takes a few, and seldom long."""
 
-    def __init__(self, rng: Random, story: Story, *, calm: bool = False) -> None:
+    def __init__(self, rng: Random, story: Story, *, calm: bool = False, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """`loop`: whose time it is; None: that of the loop that runs at the moment of a call."""
+        self._loop = loop
         self.rng = rng
         self.story = story
         self.calm = calm
@@ -45,7 +45,7 @@ class Network:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
+        return self._loop or asyncio.get_running_loop()
 
     def delay(self) -> float:
         """Seconds of one way."""
@@ -57,13 +57,11 @@ class Network:
     def fate(self, call: str) -> Fate:
         if not self.troubles:
             return "fine"
-        process = PROCESS.get()
-        name = process.name if process is not None else ""
         for trouble in self.troubles:
-            if self.loop.time() < trouble.until and call.startswith(trouble.call) and name.startswith(trouble.process):
-                if self.rng.random() < trouble.probability:
-                    self.story.tell(f"{call} is {trouble.fate}")
-                    return trouble.fate
+            meant = self.loop.time() < trouble.until and call.startswith(trouble.call)
+            if meant and self.rng.random() < trouble.probability:
+                self.story.tell(f"{call} is {trouble.fate}")
+                return trouble.fate
         return "fine"
 
     def later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> None:

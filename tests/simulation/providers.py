@@ -71,9 +71,9 @@ class Providers:
 
     def _mood(self, deployment: str) -> str:
         for mood in self.moods:
-            if mood.deployment in ("", deployment) and self.network.loop.time() < mood.until:
-                if self.network.rng.random() < mood.probability:
-                    return mood.kind
+            meant = mood.deployment in ("", deployment) and self.network.loop.time() < mood.until
+            if meant and self.network.rng.random() < mood.probability:
+                return mood.kind
         return ""
 
     def _land(self, answer: asyncio.Future[Reply | Silence], deployment: str, body: bytes, attempt_id: str) -> None:

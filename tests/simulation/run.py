@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
@@ -16,32 +16,23 @@ from daytwo.audit.offsets import Outputs, unfinished
 from daytwo.audit.reading import IN_CAUSAL_ORDER, take
 from daytwo.audit.report import judge
 from daytwo.audit.view import View
-from daytwo.broker import Outgoing, Partition, outgoing
+from daytwo.broker import Outgoing, Partition
 from daytwo.client import Client, ClientError
 from daytwo.codec import decode
 from daytwo.errors import RetryableError
-from daytwo.fate import headers_of
 from daytwo.records import (
-    CachePolicy,
-    Cap,
-    DeploymentConfigured,
-    Message,
-    PriceConfigured,
     RequestFinished,
-    RequestSubmitted,
-    SigningKey,
-    TenantConfigured,
 )
 from daytwo.topics import DOCUMENT_FINISHED
 from services.cost_meter.ledger_view import ledger_view
 from tests.simulation.cluster import SERVICES, Cluster, Parts
+from tests.simulation.faults import STRIKES
 from tests.simulation.loop import EPOCH_MS, Process, SimulatedLoop
-from tests.simulation.network import Trouble, at_once
-from tests.simulation.providers import Moods
+from tests.simulation.network import at_once
 from tests.simulation.scenario import Ask, Fault, Scenario
 from tests.simulation.story import Story
+from tests.simulation.submissions import DEPLOYMENTS, KEY, NO_REPEAT, PRICES, QUESTIONS, RAW, TENANTS, id_of, tenant_of
 
-KEY: Final = SigningKey(id="k1", secret="a secret of thirty-two characters")
 TIMEOUT_S: Final = 20.0
 WITHIN_S: Final = 75.0
 """From the last fault's end until nothing is left to do."""
@@ -137,11 +128,11 @@ class Play:
             elif skewed.kind == "crash":
                 self.cluster.deaths.setdefault(skewed.what, [int(skewed.strength)])
             elif skewed.kind == "poison" and self.scenario.asks:
-                self.cluster.poison[skewed.what] = _id(self.scenario.asks[0])
+                self.cluster.poison[skewed.what] = id_of(self.scenario.asks[0])
         self.cluster.write(*TENANTS.values(), *DEPLOYMENTS.values(), *PRICES, at_ms=EPOCH_MS - 3_600_000)
 
     async def _open_clients(self) -> None:
-        for tenant in sorted({_tenant(ask) for ask in self.scenario.asks}):
+        for tenant in sorted({tenant_of(ask) for ask in self.scenario.asks}):
             client = Client(
                 tenant=tenant,
                 key=KEY if tenant == "signer" else None,
@@ -157,11 +148,11 @@ class Play:
     async def _ask(self, ask: Ask, begun: asyncio.Task[None]) -> None:
         await asyncio.wait([begun])
         await asyncio.sleep(max(0.0, ask.at_s + 0.5 - self._loop.now))
-        self.cluster.story.tell(f"asks {ask.kind} {_id(ask)}")
+        self.cluster.story.tell(f"asks {ask.kind} {id_of(ask)}")
         try:
             await self._submit(ask)
         except ClientError as error:
-            self.cluster.story.tell(f"{_id(ask)}: {error}"[:160])
+            self.cluster.story.tell(f"{id_of(ask)}: {error}"[:160])
 
     async def _submit(self, ask: Ask) -> None:
         if ask.kind in RAW:
@@ -172,12 +163,12 @@ class Play:
             await self._question(ask)
 
     async def _document(self, ask: Ask) -> None:
-        client, source = self._clients[_tenant(ask)], "source"
+        client, source = self._clients[tenant_of(ask)], "source"
         if ask.kind == "removal":
-            await client.remove_document(source, "docs", check=False, document_id=_id(ask))
+            await client.remove_document(source, "docs", check=False, document_id=id_of(ask))
         else:
             content = f"What {ask.number % 2} is.\n\nAnd what it is not, {ask.number % 2}."
-            await client.add_document(source, content, "docs", check=False, document_id=_id(ask))
+            await client.add_document(source, content, "docs", check=False, document_id=id_of(ask))
 
     async def _question(self, ask: Ask) -> None:
         asked = self._first() if ask.kind == "repeat" else ask
@@ -186,10 +177,10 @@ class Play:
             fields["timeout"] = 0.2 + asked.number * 0.4
         # A repeat is the same bytes but for the deadline, which is none of its fingerprint.
         text = "The same question?" if asked.kind in ("equal", "neighbour") else f"Question {asked.number}?"
-        result = await self._clients[_tenant(asked)].ask(text, check=False, request_id=_id(asked), **fields)
-        self.cluster.story.tell(f"{_id(asked)}: {result.outcome} {result.reason} ({result.served_by})")
+        result = await self._clients[tenant_of(asked)].ask(text, check=False, request_id=id_of(asked), **fields)
+        self.cluster.story.tell(f"{id_of(asked)}: {result.outcome} {result.reason} ({result.served_by})")
         if ask.kind != "repeat":
-            self._seen.append((_tenant(asked), result))
+            self._seen.append((tenant_of(asked), result))
 
     async def _post(self, record: Outgoing) -> None:
         """As a client without our library: sends until it is acknowledged."""
@@ -290,7 +281,7 @@ class Play:
 
     def _otherwise(self, view: View) -> Iterator[Violation]:
         """What a client was told, and is not the first result on the log. Of an id that two have used, each is told of its own."""
-        contested = {_id(self._first())} if any(ask.kind in ("reused", "repeat") for ask in self.scenario.asks) else set()
+        contested = {id_of(self._first())} if any(ask.kind in ("reused", "repeat") for ask in self.scenario.asks) else set()
         for tenant, result in self._seen:
             if result.request_id in contested:
                 continue
@@ -305,169 +296,4 @@ SIMULATED_RULES: Final = {
     "backlog": "a bounded time after the last fault nothing is left to do",
     "index_differs": "the index holds one version of a source, whole",
     "told_otherwise": "a client is told the first result on the log",
-}
-
-
-def _id(ask: Ask) -> str:
-    return f"r{ask.number}"
-
-
-def _tenant(ask: Ask) -> str:
-    return {"poor": "poor", "signed": "signer", "unsigned": "signer", "forged": "signer", "stranger": "nobody", "neighbour": "other"}.get(
-        ask.kind, "acme"
-    )
-
-
-QUESTIONS: Final[dict[str, dict[str, Any]]] = {
-    "session": {"session": "s1"},
-    "grounded": {"grounding": "docs"},
-    "fresh": {"cache": "refresh"},
-    "uncached": {"cache": "off"},
-    "invalid": {"max_tokens": 0},
-    "no_model": {"model": "nothing"},
-}
-NO_REPEAT: Final = ("repeat", "document", "removal", "stranger", "invalid", "signed")
-
-
-def _raw(request: RequestSubmitted) -> Outgoing:
-    return outgoing(request, headers_of(request))
-
-
-def _request(request_id: str, tenant: str, text: str) -> RequestSubmitted:
-    return RequestSubmitted(request_id=request_id, tenant=tenant, messages=(Message(role="user", content=text),))
-
-
-def _reused(ask: Ask, first: Ask) -> Outgoing:
-    return _raw(_request(_id(first), _tenant(first), f"Something else, {ask.number}"))
-
-
-def _garbage(ask: Ask, first: Ask) -> Outgoing:
-    record = _raw(_request(_id(ask), "acme", "?"))
-    return record._replace(value=(record.value or b"")[:-3], headers=record.headers if ask.number % 2 else {})
-
-
-RAW: Final[dict[str, Callable[[Ask, Ask], Outgoing]]] = {
-    "reused": _reused,
-    "garbage": _garbage,
-    "unsigned": lambda ask, first: _raw(_request(_id(ask), "signer", "Unsigned?")),
-    "forged": lambda ask, first: _raw(_request(_id(first), _tenant(first), "")),
-}
-
-TENANTS: Final = {
-    "acme": TenantConfigured(tenant="acme", cache=CachePolicy(enabled=True, threshold=0.999, ttl_s=3600)),
-    "poor": TenantConfigured(tenant="poor", caps=(Cap(scope="tenant", period="total", limit_nano=3_500_000),)),
-    "other": TenantConfigured(tenant="other"),
-    "signer": TenantConfigured(tenant="signer", keys=(KEY,)),
-}
-
-
-def _deployment(name: str, priority: int, **fields: Any) -> DeploymentConfigured:
-    return DeploymentConfigured(
-        deployment=name,
-        provider="own",
-        model=f"model-{name}",
-        base_url=f"http://{name}/v1",
-        aliases=("default",),
-        priority=priority,
-        timeout_ms=6000,
-        **fields,
-    )
-
-
-DEPLOYMENTS: Final = {"east": _deployment("east", 0), "west": _deployment("west", 1)}
-PRICES: Final = [
-    PriceConfigured(
-        provider="own",
-        model=f"model-{name}",
-        valid_from_ms=EPOCH_MS - 86_400_000,
-        input_nano_per_mtok=1_000_000_000,
-        cached_input_nano_per_mtok=1_000_000_000,
-        output_nano_per_mtok=2_000_000_000,
-    )
-    for name in DEPLOYMENTS
-]
-
-Strike = Callable[[Cluster, Fault], None]
-
-
-def _for_a_while(begin: Callable[[Cluster, Fault], Any], end: Callable[[Cluster, Fault], Any]) -> Strike:
-    def strike(cluster: Cluster, fault: Fault) -> None:
-        begin(cluster, fault)
-        cluster.network.later(fault.for_s, end, cluster, fault)
-
-    return strike
-
-
-def _trouble(cluster: Cluster, fault: Fault) -> None:
-    until = cluster.loop.now + fault.for_s
-    cluster.network.troubles.append(
-        Trouble(call=fault.what, process="", fate=fault.kind, probability=fault.strength, until=until)  # type: ignore[arg-type]
-    )
-
-
-def _mood(cluster: Cluster, fault: Fault) -> None:
-    deployment, _, kind = fault.what.partition(":")
-    until = cluster.loop.now + fault.for_s
-    cluster.providers.moods.append(Moods(deployment=deployment, kind=kind, probability=fault.strength, until=until))
-
-
-def _kill_all(cluster: Cluster, fault: Fault) -> None:
-    for process in list(cluster.processes.values()):
-        process.kill()
-
-
-def _scale_up(cluster: Cluster, fault: Fault) -> None:
-    number = sum(cluster.service_of(name) == fault.what for name in cluster.processes)
-    cluster.start(f"{fault.what}-{number}")
-
-
-def _start_again(cluster: Cluster, fault: Fault) -> None:
-    name = f"{fault.what}-0"
-    if cluster.lives[name] >= 0:
-        return
-    if cluster.processes[name].dead:
-        cluster.lives[name] = abs(cluster.lives[name])
-        cluster.start(name)
-    else:
-        cluster.network.later(1.0, _start_again, cluster, fault)
-
-
-def _write(*records: Any) -> Callable[[Cluster, Fault], None]:
-    return lambda cluster, fault: cluster.write(*records)
-
-
-def _down(down: bool) -> Callable[[Cluster, Fault], None]:
-    def turn(cluster: Cluster, fault: Fault) -> None:
-        cluster.broker.down = down
-
-    return turn
-
-
-def _away(away: bool) -> Callable[[Cluster, Fault], None]:
-    def turn(cluster: Cluster, fault: Fault) -> None:
-        cluster.remotes[fault.what].away = away
-
-    return turn
-
-
-STRIKES: Final[dict[str, Strike]] = {
-    "kill": lambda cluster, fault: cluster.processes[fault.what].kill(),
-    "kill_all": _kill_all,
-    "pause": _for_a_while(lambda c, f: c.pause(f.what), lambda c, f: c.go_on(f.what)),
-    "unheard": _trouble,
-    "lost": _trouble,
-    "slow": _trouble,
-    "broker_down": _for_a_while(_down(True), _down(False)),
-    "away": _for_a_while(_away(True), _away(False)),
-    "emptied": lambda cluster, fault: cluster.answers.lose_everything(),
-    "mood": _mood,
-    "rebalance": lambda cluster, fault: cluster.broker.groups[fault.what].rebalance() if fault.what in cluster.broker.groups else None,
-    "scale_up": _scale_up,
-    "scale_down": _for_a_while(lambda c, f: c.stop(f"{f.what}-0"), _start_again),
-    "cap_lowered": _write(replace(TENANTS["poor"], caps=(Cap(scope="tenant", period="total", limit_nano=10),))),
-    "tenant_off": _for_a_while(
-        _write(replace(TENANTS["acme"], active=False)),
-        _write(TENANTS["acme"]),
-    ),
-    "deployment_off": lambda cluster, fault: cluster.write(replace(DEPLOYMENTS[fault.what], active=False)),
 }

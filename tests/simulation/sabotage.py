@@ -360,7 +360,7 @@ def _last_result_wins(client: Client) -> None:
         return latest[first.request_id]
 
     client._requests.deliver = delivers  # type: ignore[method-assign]
-    client.ask = asks  # type: ignore[assignment, method-assign]
+    client.ask = asks  # type: ignore[method-assign]
 
 
 SABOTAGES: Final[Mapping[str, Callable[[], Sabotage]]] = {

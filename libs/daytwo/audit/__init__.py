@@ -5,11 +5,12 @@ from daytwo.audit.invariants import RULES, Violation, invariants
 from daytwo.audit.ledger import differences, sums
 from daytwo.audit.offsets import Outputs, passed_over
 from daytwo.audit.reading import Reading
-from daytwo.audit.report import LedgerView, Report, audit, judge
+from daytwo.audit.report import Bill, LedgerView, Report, audit, judge
 from daytwo.audit.view import Place, View
 
 __all__ = [
     "RULES",
+    "Bill",
     "Charge",
     "LedgerView",
     "Outputs",
