@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ class Outcome:
 @dataclass(slots=True, kw_only=True)
 class Run:
     usual_ms: float = 0.0
+    busy: list[float] = field(default_factory=list)
+    """The machine's load average of the last minute, after each fault: what recovery took says little where it is high."""
     outcomes: list[Outcome] = field(default_factory=list)
     sent: Sent = field(default_factory=Sent)
     probes: int = 0
@@ -56,6 +59,7 @@ class Run:
     def as_json(self) -> dict[str, Any]:
         return {
             "usual_ms": self.usual_ms,
+            "load_average": self.busy,
             "faults": [
                 {**asdict(outcome.step), "recovered_s": outcome.recovered_s, "note": outcome.note, "slow": outcome.slow}
                 for outcome in self.outcomes
@@ -109,6 +113,7 @@ async def _faults(site: Site, steps: Sequence[Step], probes: Probing, found: Run
         await asyncio.sleep(began + step.at_s - time.monotonic())
         outcome = await _one(site, step, probes, usual_s)
         found.outcomes.append(outcome)
+        found.busy.append(round(os.getloadavg()[0], 1))
         took = f"NOT RECOVERED: {', '.join(outcome.slow)}" if outcome.recovered_s is None else f"recovered in {outcome.recovered_s:.1f} s"
         tell(f"{time.monotonic() - began:6.1f} s  {step}: {outcome.note or took}")
 
