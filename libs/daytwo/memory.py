@@ -179,6 +179,7 @@ class MemoryGroupReader(_Positions):
         super().__init__(broker)
         self.epoch = 0
         self.before_revocation: Callable[[], Awaitable[None]] | None = None
+        self._tenures: dict[Partition, int] = {}
         self.name = group
         self.topics = list(topics)
 
@@ -191,6 +192,7 @@ class MemoryGroupReader(_Positions):
 
     def assign(self, positions: Mapping[Partition, int]) -> None:
         self._at = dict(positions)
+        self._tenures = {partition: self._tenures.get(partition, self.epoch) for partition in positions}
         self._paused.clear()
 
     async def read(self, timeout_s: float, most: int) -> Sequence[Raw]:
@@ -203,6 +205,12 @@ class MemoryGroupReader(_Positions):
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset(self._at)
+
+    def tenure(self, partition: Partition) -> int:
+        return self._tenures.get(partition, 0)
+
+    async def owns(self, partition: Partition, tenure: int) -> bool:
+        return bool(tenure) and self.tenure(partition) == tenure
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         self._broker.check()

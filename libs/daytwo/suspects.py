@@ -2,6 +2,7 @@
 
 Every record in flight leaves a mark in a small memory-mapped file, which outlives a killed process. After a death the marked
 records are suspects: each is started alone, a moment apart from all others. One that was alone at two more deaths is set aside.
+Where there are many, several start together first; only after a death in such company each is started alone.
 An ordinary kill -9 makes many suspects and condemns none. What is known of a record outlives further deaths, until the record is
 done; and of one that was set aside, until its offset is committed. See docs/adr/0005-poison-records.md.
 """
@@ -18,6 +19,9 @@ _IN_FLIGHT: Final = 1
 _ALONE: Final = 2
 _KNOWN: Final = 3
 """Not in flight; what is known of it is kept until it is done."""
+_IN_COMPANY: Final = 4
+ONE_BY_ONE: Final = 100
+"""More suspects than that start several at a time, or those of a busy process would wait a minute for their turn."""
 DEATHS_ALONE: Final = 2
 """So many deaths of the process with only this record starting condemn it; with the first, in company, it makes three."""
 
@@ -34,12 +38,15 @@ class Suspects:
 
     def __init__(self, marks: Path | bytearray | None, slots: int = 8192) -> None:
         self._deaths: dict[RecordId, int] = {}
+        self._narrowed = False
         self._free = list(range(slots))
         self._slots: dict[RecordId, int] = {}
         self._file: mmap.mmap | bytearray | None = None
         if marks is not None:
             self._file = _open(marks, slots) if isinstance(marks, Path) else marks
             self._read(slots)
+        self.company = 1 if self._narrowed else max(1, -(-len(self._deaths) // ONE_BY_ONE))
+        """So many suspects may start within one moment. After a death in such a moment, or alone, it is one."""
 
     @staticmethod
     def size(slots: int) -> int:
@@ -55,6 +62,7 @@ class Suspects:
             if state:
                 record = RecordId(topic[:length].decode(), partition, offset)
                 self._deaths[record] = deaths + (state == _ALONE)
+                self._narrowed |= state in (_ALONE, _IN_COMPANY) or deaths > 0
                 self._slots[record] = slot
                 self._write(slot, _KNOWN, record)
         self._free = [slot for slot in self._free if slot not in set(self._slots.values())]
@@ -65,6 +73,10 @@ class Suspects:
         if len(self._free) < slots // 2:
             for record in [record for record, deaths in self._deaths.items() if not deaths]:
                 self._drop(record)
+
+    def __len__(self) -> int:
+        """Suspects that have not been handled yet."""
+        return len(self._deaths)
 
     def is_suspect(self, record: RecordId) -> bool:
         """True if the process died with this record in flight."""
@@ -96,14 +108,17 @@ class Suspects:
 
     def _drop(self, record: RecordId) -> None:
         if (slot := self._slots.pop(record, None)) is not None:
-            self._write(slot, 0, record)
+            assert self._file is not None
+            self._file[slot * _SLOT.size] = 0
             self._free.append(slot)
-        self._deaths.pop(record, None)
+        if self._deaths:
+            self._deaths.pop(record, None)
 
     def alone(self, record: RecordId, *, alone: bool) -> None:
-        """Says that a marked record is the only one that is just starting, or that the moment is over."""
+        """Says that a marked record is the only one that is just starting, or one of `company`; or that the moment is over."""
+        starting = _ALONE if self.company == 1 else _IN_COMPANY
         if (slot := self._slots.get(record)) is not None:
-            self._write(slot, _ALONE if alone else _IN_FLIGHT, record)
+            self._write(slot, starting if alone else _IN_FLIGHT, record)
 
     def _write(self, slot: int, state: int, record: RecordId) -> None:
         assert self._file is not None

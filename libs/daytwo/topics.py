@@ -117,7 +117,7 @@ REQUEST_FINISHED: Final = Topic(
     retention_hours=168,
     max_bytes=2097152,
     writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", ),
-    readers=("client", "cost-meter", "cache", "orchestrator", "console", ),
+    readers=("client", "ingest", "cost-meter", "cache", "orchestrator", "console", ),
     why="The end of every request. The first record of a request_id is its result.",
 )
 
@@ -130,7 +130,7 @@ ATTEMPT_STARTED: Final = Topic(
     retention_hours=168,
     max_bytes=1048576,
     writers=("inference-router", ),
-    readers=("inference-router", "console", ),
+    readers=("ingest", "inference-router", "console", ),
     why="The journal of calls. Written before the call; partitioned as request-grounded, so that the owner of a partition reads its own.",
 )
 

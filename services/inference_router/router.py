@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from daytwo.clock import Clock
-from daytwo.errors import DaytwoError, RetryableError
+from daytwo.errors import DaytwoError, DisownedError, RetryableError
 from daytwo.flow import Context, Output
 from daytwo.records import AttemptFinished, AttemptStarted, DeploymentConfigured, Quote, RequestFinished, RequestGrounded
 from daytwo.topic import Record
@@ -95,7 +95,7 @@ class Router:
             quoted = (quote.deployment for quote in grounded.admission.quotes)
             route = order(self._deployments.serving(request.model), quoted, self._rng)
             course = _Course(grounded, context, attempts, route)
-            self._check_ours(course)
+            await self._check_ours(course)
             await self._put_in_order(course, self._clock.now_ms())
             self._learn_all(course)
             return [await self._end(course)]
@@ -157,8 +157,8 @@ class Router:
                 await self._try(course, choice.deployment)
 
     async def _elsewhere(self, course: _Course) -> bool:
-        """True after a wait for an attempt that another router still makes. Raises RetryableError while the request is another's."""
-        self._check_ours(course)
+        """True after a wait for an attempt that another router still makes. Raises as `_check_ours`."""
+        await self._check_ours(course)
         now_ms = self._clock.now_ms()
         going_on = course.attempts.going_on(now_ms)
         if going_on:
@@ -168,10 +168,11 @@ class Router:
             self._learn_all(course)
         return bool(going_on)
 
-    def _check_ours(self, course: _Course) -> None:
-        """What another router handles now waits here for the partition to come back, or for the deadline."""
+    async def _check_ours(self, course: _Course) -> None:
+        """Raises DisownedError where the partition has moved, and RetryableError where it is ours and its journal not read again."""
+        await course.context.still_ours()
         if course.context.partition in self._given_up and course.left_s(self._clock.now_ms()) > 0:
-            raise RetryableError("store_unavailable", "the partition has gone to another router", retry_after_s=ELSEWHERE_S)
+            raise RetryableError("store_unavailable", "the journal is not read yet", retry_after_s=ELSEWHERE_S)
 
     def _follow(self, course: _Course) -> None:
         """Brings the route to what is configured now."""
@@ -229,9 +230,10 @@ class Router:
             return None
         finished: AttemptFinished | None = None
         try:
+            await course.context.still_ours()
             started = await self._announced(course, deployment)
             if started is not None:
-                finished = await self._call(course, deployment, started)
+                finished = await self._called(course, deployment, started)
         finally:
             door.breaker.leave(permit, health(finished) if finished is not None else "unclear")
         if finished is not None and (cool_down_ms := self._policy.cool_down_after(finished)) is not None:
@@ -271,6 +273,16 @@ class Router:
             started_at_ms=self._clock.now_ms(),
             router=self._name,
         )
+
+    async def _called(self, course: _Course, deployment: DeploymentConfigured, started: AttemptStarted) -> AttemptFinished:
+        """The attempt's end. A router that slept between announcing and calling may have a successor who took it for dead, and has
+        bought what it was about to buy: then nothing is sent, and the journal says so."""
+        try:
+            await course.context.still_ours()
+        except (DisownedError, RetryableError):
+            not_sent = booking.Booking(outcome="failed", reason="not_sent")
+            return booking.finished(started, not_sent, latency_ms=0.0, now_ms=self._clock.now_ms())
+        return await self._call(course, deployment, started)
 
     async def _call(self, course: _Course, deployment: DeploymentConfigured, started: AttemptStarted) -> AttemptFinished:
         began = self._clock.monotonic()

@@ -64,5 +64,6 @@ def service(*, provider: Provider, reader: JournalReader, clock: Clock, rng: Ran
         start=start,
         stop=stop,
         max_in_flight=settings.max_in_flight,
+        max_in_flight_bytes=256 * 1024 * 1024,
         views={"/deployments": deployments.view},
     )

@@ -34,6 +34,12 @@ def end_request(request: RequestSubmitted, context: Context, error: DaytwoError)
     return ended_by(legible_request(request), error, now_ms=context.clock.now_ms(), steps=(context.step(),), submission=named)
 
 
+def overloaded(request: RequestSubmitted, context: Context, retry_after_ms: int) -> RequestFinished:
+    """The end of a request that would have to wait too long."""
+    detail = f"about {retry_after_ms / 1000:.0f} s of work are before it"
+    return _refused(request, context, Refusal("overloaded", detail), retry_after_ms=retry_after_ms)
+
+
 def _timed(request: RequestSubmitted, context: Context, tenant: TenantConfigured) -> RequestAccepted | RequestFinished:
     # A producer's clock may run ahead; nobody gets more time that way.
     arrived_ms = min(context.timestamp_ms, context.started_ms)
@@ -50,13 +56,16 @@ def _timed(request: RequestSubmitted, context: Context, tenant: TenantConfigured
     )
 
 
-def _refused(request: RequestSubmitted, context: Context, refusal: Refusal, *, fingerprint: str = "") -> RequestFinished:
+def _refused(
+    request: RequestSubmitted, context: Context, refusal: Refusal, *, fingerprint: str = "", retry_after_ms: int | None = None
+) -> RequestFinished:
     return finished(
         legible_request(request),
         now_ms=context.clock.now_ms(),
         outcome=outcome_of(refusal.reason),
         reason=refusal.reason,
         detail=refusal.detail,
+        retry_after_ms=retry_after_ms,
         steps=(context.step(),),
         fingerprint=fingerprint,
         submission=submission(context.value),

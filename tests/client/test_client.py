@@ -23,6 +23,7 @@ from daytwo.client import (
     InvalidInputError,
     NotAcknowledgedError,
     NotConnectedError,
+    OverloadedError,
     RefusedError,
     RequestError,
     SigningKey,
@@ -188,6 +189,7 @@ async def test_a_wait_ends_with_deadline_and_grace_and_can_be_taken_up_again(bro
     [
         ("refused", "unknown_model", RefusedError),
         ("refused", "budget_exceeded", BudgetExceededError),
+        ("refused", "overloaded", OverloadedError),
         ("expired", "deadline_exceeded", ExpiredError),
         ("failed", "providers_unavailable", FailedError),
     ],

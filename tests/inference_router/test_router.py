@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from daytwo.errors import RetryableError, TerminalError
+from daytwo.errors import DisownedError, RetryableError, TerminalError
 from daytwo.records import AttemptFinished, AttemptStarted, RequestFinished
 from services.inference_router.ports import Reply, Silence
 from tests.inference_router.builders import (
@@ -56,6 +56,24 @@ async def test_an_attempt_is_on_the_log_before_the_call_and_its_end_before_the_r
     assert [type(record) for record in bench.log.records] == [AttemptStarted, AttemptFinished]
     assert bench.calls.ids == [bench.log.started()[0].attempt_id] == [bench.log.finished()[0].attempt_id]
     assert bench.log.started()[0].bound_nano == BOUND
+
+
+async def test_an_attempt_that_was_announced_by_a_router_that_then_lost_its_partition_is_not_made_and_the_log_says_so() -> None:
+    bench = Bench()
+    bench.moves_after = (1, 0)
+    with pytest.raises(DisownedError):
+        await bench.handle()
+    assert bench.calls.made == []
+    assert [(attempt.outcome, attempt.reason, attempt.cost_nano) for attempt in bench.log.finished()] == [("failed", "not_sent", 0)]
+    assert bench.deployments.door(bench.rows[0]).lanes.inside == 0
+
+
+async def test_a_call_that_outlived_its_ownership_has_its_end_on_the_log_all_the_same() -> None:
+    bench = Bench()
+    bench.moves_after = (1, 1)
+    result = await bench.handle()
+    assert [(attempt.outcome, attempt.cost_nano) for attempt in bench.log.finished()] == [("succeeded", 20)]
+    assert (result.outcome, result.cost_nano) == ("answered", 20)
 
 
 async def test_nothing_is_called_when_the_start_cannot_be_logged() -> None:

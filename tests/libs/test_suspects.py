@@ -102,3 +102,26 @@ def test_suspects_that_never_come_again_leave_room_for_marks(tmp_path: Path) -> 
     life.begin(POISON)
 
     assert Suspects(marks, slots=8).is_suspect(POISON)
+
+
+def test_among_many_suspects_a_poison_record_is_found_in_company_first_and_then_alone(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    many = tuple(RecordId("request-submitted", 0, offset) for offset in range(1000))
+    life = death(marks, others=(*many, POISON))
+    companies = [life.company]
+    for _ in range(3):
+        for record in (*many, POISON):
+            life.begin(record)
+        life.alone(POISON, alone=True)
+        life = Suspects(marks)
+        companies.append(life.company)
+
+    assert companies == [11, 1, 1, 1]
+    assert life.is_condemned(POISON)
+    assert not any(life.is_condemned(record) for record in many)
+
+
+def test_few_suspects_start_one_by_one(tmp_path: Path) -> None:
+    few = tuple(RecordId("request-submitted", 0, offset) for offset in range(100))
+
+    assert death(tmp_path / "marks", others=few).company == 1

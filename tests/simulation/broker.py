@@ -1,8 +1,8 @@
 """Kafka as a twin: the log of `daytwo.memory`, reached over a network that delays and loses, with groups as Kafka keeps them.
 
-A member that dies is missed after the session's time-out, unless one of the same name joins before; a static member does not
-leave when it stops. While a group rebalances nothing is read, and what a member that is out commits is refused. What a process
-had sent lands even if the process is dead.
+A member that dies is missed after the session's time-out, unless one of the same name joins before; one that stops leaves. While a
+group rebalances nothing is read, and what a member that is out commits is refused. What a process had sent lands even if the
+process is dead.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from tests.simulation.network import Network, fail, give, process_now
 
 T = TypeVar("T")
 
-SESSION_S: Final = 10.0
+SESSION_S: Final = 8.0
 HEARTBEAT_S: Final = 0.3
 REQUEST_S: Final = 15.0
+ASLEEP_S: Final = 4.0
 
 
 class SimulatedBroker(MemoryBroker):
@@ -249,6 +250,9 @@ class SimulatedGroupReader(_Positions):
         self.stopped = False
         self.member_of = group
         self._assigned = asyncio.Event()
+        self._tenures: dict[Partition, int] = {}
+        self._awake = 0.0
+        """When this member last ran and knew that it is one."""
         self._rejoining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -257,7 +261,10 @@ class SimulatedGroupReader(_Positions):
 
     async def stop(self) -> None:
         self.stopped = True
-        self.member_of.missed_later(self)
+        try:
+            await self._call("leave", lambda: self.member_of.missed(self))
+        except RetryableError:
+            self.member_of.missed_later(self)
 
     def gone(self) -> bool:
         """Whether it sends no heartbeats."""
@@ -270,6 +277,8 @@ class SimulatedGroupReader(_Positions):
         self.generation = generation
         self._at = {partition: self._broker.offsets.get((self.member_of.name, partition), 0) for partition in partitions}
         self._paused.clear()
+        self._tenures = {partition: self.member_of.tenures[partition] for partition in partitions}
+        self._awake = self._network.loop.time()
         self._assigned.set()
 
     def revoke(self) -> None:
@@ -310,6 +319,18 @@ class SimulatedGroupReader(_Positions):
             self._at.update({p: self._broker.offsets.get((self.member_of.name, p), 0) for p in self._at})
             return []
         return found
+
+    def tenure(self, partition: Partition) -> int:
+        return self._tenures.get(partition, 0) if self._assigned.is_set() else 0
+
+    async def owns(self, partition: Partition, tenure: int) -> bool:
+        await self._assigned.wait()
+        slept = self._network.loop.time() - self._awake > ASLEEP_S
+        if slept and not await self._call("heartbeat", lambda: self.member_of.has(self)):
+            return False
+        self._awake = self._network.loop.time()
+        await self._assigned.wait()
+        return bool(tenure) and self._tenures.get(partition, 0) == tenure
 
     def positions(self) -> Mapping[Partition, int]:
         return self._at
@@ -359,6 +380,12 @@ class Group:
         self._awaited: set[str] | None = None
         """Members that have not come back to the rebalance under way; None: there is none."""
         self._dealt: dict[str, list[Partition]] = {}
+        self._owners: dict[Partition, SimulatedGroupReader] = {}
+        self.tenures: dict[Partition, int] = defaultdict(int)
+        """By partition how often it went to another member."""
+
+    def has(self, member: SimulatedGroupReader) -> bool:
+        return self.members.get(member.instance) is member
 
     def join(self, member: SimulatedGroupReader) -> None:
         before = self.members.get(member.instance)
@@ -389,7 +416,7 @@ class Group:
 
     def missed_later(self, member: SimulatedGroupReader) -> None:
         """After the session's time-out a member that sends no heartbeats is out of the group."""
-        self._network.later(SESSION_S, self._missed, member)
+        self._network.later(SESSION_S, self.missed, member)
 
     def told_again(self, member: SimulatedGroupReader) -> None:
         """A member that was away sends a heartbeat again."""
@@ -419,7 +446,8 @@ class Group:
         wait = 0.001 if self._network.calm else self._network.rng.random() * HEARTBEAT_S
         self._network.loop.call_later(wait, member.revoke, context=member.context)
 
-    def _missed(self, member: SimulatedGroupReader) -> None:
+    def missed(self, member: SimulatedGroupReader) -> None:
+        """It has left, or has been silent for too long."""
         if self.members.get(member.instance) is member and member.gone():
             del self.members[member.instance]
             if self._awaited is not None:
@@ -445,6 +473,10 @@ class Group:
         members = [self.members[instance] for instance in sorted(self.members)]
         self._dealt = {each.instance: [p for topic in each.topics for p in self._share(topic, each, members)] for each in members}
         for member in members:
+            for partition in self._dealt[member.instance]:
+                if self._owners.get(partition) is not member:
+                    self._owners[partition] = member
+                    self.tenures[partition] += 1
             self._assign(member)
 
     def _assign(self, member: SimulatedGroupReader) -> None:

@@ -270,7 +270,7 @@ def _write_ahead(change: Callable[[Any], Any]) -> Parts:
                 if changed is not None:
                     await context.write_ahead(changed)
 
-            return await handle(record, replace(context, write_ahead=writes))
+            return await handle(record, context._replace(write_ahead=writes))
 
         return handles
 

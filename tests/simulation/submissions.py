@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 from daytwo.broker import Outgoing, outgoing
@@ -50,7 +49,7 @@ def _reused(ask: Ask, first: Ask) -> Outgoing:
 
 def _garbage(ask: Ask, first: Ask) -> Outgoing:
     record = _raw(_request(id_of(ask), "acme", "?"))
-    return replace(record, value=(record.value or b"")[:-3], headers=record.headers if ask.number % 2 else {})
+    return record._replace(value=(record.value or b"")[:-3], headers=record.headers if ask.number % 2 else {})
 
 
 RAW: Final[dict[str, Callable[[Ask, Ask], Outgoing]]] = {

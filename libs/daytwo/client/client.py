@@ -6,7 +6,6 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack
 
 from daytwo.broker import Broker, Outgoing, Raw, Sender, outgoing
@@ -234,7 +233,7 @@ class Client:
             return message
         signature = sign(self._key.secret, message.value)
         signed = {KEY_HEADER: self._key.id.encode(), SIGNATURE_HEADER: signature.encode()}
-        return replace(message, headers={**message.headers, **signed})
+        return message._replace(headers={**message.headers, **signed})
 
     def _take(self, raw: Raw) -> None:
         """Delivers a result of ours. Others are told apart by key and header, without decoding."""
