@@ -24,7 +24,7 @@ from services.inference_router.ports import Reply
 from services.ingest.service import service
 from services.ingest.settings import Settings
 from tests.fuzz.corpus import REQUESTS
-from tests.fuzz.fates import KeepingSender, NotingWorker
+from tests.fuzz.fates import KeepingSender, NotingWorker, nobody
 from tests.fuzz.mutation import number
 from tests.fuzz.submissions import crowded
 from tests.fuzz.targets.answers import completion
@@ -43,7 +43,7 @@ async def handled(value: bytes, headers: dict[str, bytes] | None = None) -> list
             await super().send(records)
             outputs.extend(records)
 
-    worker = Worker("ingest", KeepingSender(), StoppedClock(), random.Random(0), Metrics())
+    worker = Worker(KeepingSender(), StoppedClock(), random.Random(0), Metrics(), nobody())
     raw = Raw(topic=REQUEST_SUBMITTED.name, partition=0, offset=0, timestamp_ms=NOW_MS, key=b"open/s", value=value, headers=headers or {})
     await worker.one(service(Settings(), LineSplitter()).inputs[0], raw)
     assert worker.findings == []
