@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import traceback
 from typing import Any, Final
 
@@ -54,10 +55,16 @@ def unreadable_ended(raw: Raw, error: DaytwoError, *, now_ms: int) -> list[Reque
     whose, _, rest = _text(raw.key).partition("/")
     said: dict[str, Any] = {"tenant": whose, "outcome": "refused", "reason": error.reason, "detail": error.detail, "finished_at_ms": now_ms}
     if raw.topic.startswith("request-") and (identity := _text(raw.headers.get(REQUEST_ID_HEADER))):
-        return [RequestFinished(request_id=identity, session="" if rest == identity else rest, **said)]
+        session = "" if rest == identity else rest
+        return [RequestFinished(request_id=identity, session=session, submission=submission(raw.value), **said)]
     if raw.topic.startswith(("document-", "chunk-")) and (identity := _text(raw.headers.get(DOCUMENT_ID_HEADER))):
         return [DocumentFinished(document_id=identity, collection="", source=rest, **said)]
     return []
+
+
+def submission(value: bytes | None) -> str:
+    """Names the bytes of a record that was submitted: first 32 hex digits of their SHA-256."""
+    return hashlib.sha256(value or b"").hexdigest()[:32]
 
 
 def headers_of(record: Any) -> dict[str, bytes]:

@@ -92,6 +92,10 @@ class Input(Generic[R]):
     release: Callable[[int], None] | None = None
     """Called with a partition that is no longer assigned."""
 
+    hand_over: Callable[[int, Callable[[Record], Awaitable[None]]], Awaitable[None]] | None = None
+    """Called with a partition that is being taken away, while it is still owned, and with what writes a record: the last moment to
+    tell the next owner of work that goes on here. It is not waited for longer than a few seconds."""
+
     def __post_init__(self) -> None:
         if (self.handle is None) == (self.handle_batch is None):
             raise ValueError(f"{self.topic.name}: exactly one of handle and handle_batch")

@@ -51,11 +51,12 @@ class LoopSettings:
     watch_interval_s: float = 5.0
     stuck_after_s: float = 15.0
     drain_s: float = 10.0
+    hand_over_s: float = 3.0
     metrics_interval_s: float = 10.0
     pause_after_s: float = 0.1
     """How long a topic's records in flight are at the bound before it is paused."""
     alone_s: float = 0.05
-    """How long a suspect starts alone; all of them together at most `all_alone_s`, so many share it."""
+    """The moment in which a suspect starts alone, or with few others; it is shorter where all of them would take `all_alone_s`."""
     all_alone_s: float = 5.0
     marks: Path | None = None
 
@@ -115,7 +116,7 @@ class Loop:
             instance += "-patient"
         patience_ms = min(source.patience_ms for source in self._inputs)
         self._group = broker.group(service.name, instance, [source.topic.name for source in self._inputs], patience_ms=patience_ms)
-        self._group.before_revocation = self._commit
+        self._group.before_revocation = self._revoked
         self._worker = Worker(service.name, sender, world.clock, world.rng, metrics, self._group)
         self._following = Following(service.followers if leader is None else (), broker, self._worker, world.clock)
         self._lanes = {source.topic.name: _Lane(source) for source in self._inputs}
@@ -123,13 +124,16 @@ class Loop:
         self._preparing: dict[Partition, list[Raw]] = {}
         self._chains: dict[Key, deque[Raw]] = defaultdict(deque)
         self._running: set[RecordId] = set()
+        self._again: set[RecordId] = set()
+        """Of these, what waits to be handled once more."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._epoch = 0
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._suspects = Suspects(self._settings.marks / f"{instance}-{service.name}.marks" if self._settings.marks else None)
-        self._alone = asyncio.Lock()
-        self._alone_s = min(self._settings.alone_s, self._settings.all_alone_s / max(1, len(self._suspects)))
+        self._alone = asyncio.Semaphore(self._suspects.company)
+        turns = max(1, len(self._suspects) // self._suspects.company)
+        self._alone_s = min(self._settings.alone_s, self._settings.all_alone_s / turns)
         self._still_since: dict[Partition, tuple[int, float]] = {}
         self._last_read = 0.0
         self._saw = 0.0
@@ -244,7 +248,9 @@ class Loop:
         """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""
         self._epoch = self._group.epoch
         for raw in self._not_started():
-            self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
+            record = RecordId(raw.topic, raw.partition, raw.offset)
+            # What was to be handled once more is at work still.
+            (self._again if record in self._again else self._running).discard(record)
             self._lanes[raw.topic].count(raw, -1)
         for partition in self._progress:
             release = self._lanes[partition.topic].source.release
@@ -277,8 +283,13 @@ class Loop:
                 self._preparing[partition] = []
                 self._spawn(self._prepare(source, partition, raw.timestamp_ms, self._epoch))
         progress.started(raw.offset)
-        if RecordId(raw.topic, raw.partition, raw.offset) in self._running:
-            return  # read again after a rebalance while it is still at work
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._running:
+            # Read again after a rebalance while it is still at work. Not started twice, unless one before it of its key is handled
+            # again: what comes last must be handled last.
+            if record in self._again or not self._waits_before(raw):
+                return
+            self._again.add(record)
         self._begin(raw)
 
     def _begin(self, raw: Raw) -> None:
@@ -289,6 +300,12 @@ class Loop:
             self._preparing[partition].append(raw)
         else:
             self._schedule(raw)
+
+    def _waits_before(self, raw: Raw) -> bool:
+        """Whether an earlier record of its key has been read and not been started."""
+        waiting = [*self._preparing.get(Partition(raw.topic, raw.partition), ()), *self._lanes[raw.topic].waiting]
+        waiting += list(self._chains.get((raw.topic, raw.key), ()))[1:]
+        return any((each.key, each.partition) == (raw.key, raw.partition) and each.offset < raw.offset for each in waiting)
 
     async def _prepare(self, source: Input[Any], partition: Partition, timestamp_ms: int, epoch: int) -> None:
         assert source.prepare is not None
@@ -350,7 +367,7 @@ class Loop:
             self._suspects.end(record)
 
     async def _begin_alone(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
-        """Starts a suspect with no other suspect starting at the same time; should the process die now, it is the one."""
+        """Starts a suspect with no other suspect, or few, starting at the same time; should the process die now, it is the one."""
         async with self._alone:
             self._suspects.alone(record, alone=True)
             work = asyncio.ensure_future(self._worker.one(lane.source, raw))
@@ -409,16 +426,24 @@ class Loop:
             self._finished(lane, raw)
 
     def _finished(self, lane: _Lane, raw: Raw) -> None:
-        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
         lane.count(raw, -1)
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._again:
+            self._again.discard(record)
+            return
+        self._running.discard(record)
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None:
             progress.finished(raw.offset)
 
     def _left(self, lane: _Lane, raw: Raw) -> None:
         """Whoever owns the partition now reads the record again; where that is this loop and it has, it was passed over as at work."""
-        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
         lane.count(raw, -1)
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._again:
+            self._again.discard(record)
+            return
+        self._running.discard(record)
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None and self._epoch == self._group.epoch and progress.is_open(raw.offset):
             self._begin(raw)
@@ -455,8 +480,22 @@ class Loop:
             log.warning("not committed, will be read again: %s", error)
             return
         for partition, offset in moved.items():
+            self._suspects.committed(partition.topic, partition.number, offset)
             if partition in self._progress:
                 self._progress[partition].committed = offset
+
+    async def _revoked(self) -> None:
+        """Partitions are being taken away, and are ours for this moment still."""
+        await self._commit()  # first: what is known to be done is forgotten as soon as reading notices
+        handing = [
+            asyncio.ensure_future(source.hand_over(partition.number, self._worker.write_ahead))
+            for partition in self._group.assignment()
+            if (source := self._lanes[partition.topic].source).hand_over is not None
+        ]
+        if handing:
+            _, late = await asyncio.wait(handing, timeout=self._settings.hand_over_s)
+            for task in late:
+                task.cancel()
 
     async def _watch(self) -> None:
         sampled = self._saw = self._clock.monotonic()

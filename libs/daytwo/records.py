@@ -480,7 +480,7 @@ class AttemptStarted:
     """Written, and acknowledged, before a provider is called."""
 
     attempt_id: str
-    """uuid5 of request and number; the provider gets it in the header x-daytwo-attempt."""
+    """uuid5 of tenant, request, number and router; the provider gets it in the header x-daytwo-attempt."""
     request_id: str
     """Id of the request."""
     tenant: str
@@ -497,6 +497,10 @@ class AttemptStarted:
     """Nano-dollars this attempt costs at most."""
     started_at_ms: int
     """When, epoch milliseconds."""
+    router: str = ""
+    """Instance of the inference-router that makes it: part of its id, so that no two routers ever make the same attempt."""
+    continues_until_ms: int = 0
+    """Above 0 in a record written again when its partition went to another router: the call goes on at the first, and has its end on the journal by then, epoch milliseconds."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptStarted:
@@ -510,6 +514,8 @@ class AttemptStarted:
         new.model = value["model"]
         new.bound_nano = value["bound_nano"]
         new.started_at_ms = value["started_at_ms"]
+        new.router = value["router"]
+        new.continues_until_ms = value["continues_until_ms"]
         new.__class__ = AttemptStarted
         made: AttemptStarted = new
         return made
@@ -525,6 +531,8 @@ class AttemptStarted:
             "model": self.model,
             "bound_nano": int64(self.bound_nano),
             "started_at_ms": int64(self.started_at_ms),
+            "router": self.router,
+            "continues_until_ms": int64(self.continues_until_ms),
         }
 
 
@@ -1604,6 +1612,8 @@ class RequestFinished:
     """Trace context of the request."""
     finished_at_ms: int
     """When, epoch milliseconds."""
+    submission: str = ""
+    """Of a record that was refused at the door (it has no fingerprint then): first 32 hex digits of the SHA-256 of its bytes. Whoever sent other bytes under this id is not meant."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestFinished:
@@ -1636,6 +1646,7 @@ class RequestFinished:
         new.metadata = value["metadata"]
         new.traceparent = value["traceparent"]
         new.finished_at_ms = value["finished_at_ms"]
+        new.submission = value["submission"]
         new.__class__ = RequestFinished
         made: RequestFinished = new
         return made
@@ -1670,6 +1681,7 @@ class RequestFinished:
             "metadata": self.metadata,
             "traceparent": self.traceparent,
             "finished_at_ms": int64(self.finished_at_ms),
+            "submission": self.submission,
         }
 
 

@@ -94,7 +94,7 @@ class Worker:
             raw.value,
             raw.headers,
             self._clock,
-            self._write_ahead,
+            self.write_ahead,
             partial(self._still_ours, partition, self._group.tenure(partition)),
         )
 
@@ -266,5 +266,6 @@ class Worker:
         self._metrics.cost.labels(self.service, "spent").inc(result.cost_nano / 1e9)
         self._metrics.cost.labels(self.service, "saved").inc(result.saved_nano / 1e9)
 
-    async def _write_ahead(self, record: Record) -> None:
+    async def write_ahead(self, record: Record) -> None:
+        """Sends a record until it is acknowledged."""
         await self.send([record])

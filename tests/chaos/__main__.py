@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from tests.stack import STATE
 def main(seed: int, seconds: float, plan_file: Path | None, only: str, sabotage: str, report: Path | None, state: Path) -> None:
     """Starts the whole system, loads it, hurts it, and checks that nothing is lost, doubled or silent. Exit code 1: something is."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is no news here
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background of a shell the first is ignored
+        signal.signal(number, signal.default_int_handler)
     kinds = [name.strip() for name in only.split(",") if name.strip()] or list(plans.KINDS)
     steps = plans.read(plan_file) if plan_file else plans.plan(seed, seconds, kinds)
     click.echo(f"the plan of {plan_file or f'seed {seed}'}; give it back with --plan:\n{plans.written(steps)}")

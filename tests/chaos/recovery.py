@@ -42,14 +42,23 @@ def recovered_at(probes: Sequence[Probe], ended: float, usual_s: float) -> float
 
     None while that is not so yet. Normal is answered within twice `usual_s` and the floor.
     """
+    found = _firsts(probes, ended, usual_s)
+    done = [first for first in found.values() if first is not None]
+    return max(done) if done and len(done) == len(found) else None
+
+
+def slow_ways(probes: Sequence[Probe], ended: float, usual_s: float) -> list[str]:
+    """The rows that have not recovered."""
+    return [row for row, first in _firsts(probes, ended, usual_s).items() if first is None]
+
+
+def _firsts(probes: Sequence[Probe], ended: float, usual_s: float) -> dict[str, float | None]:
     rows: dict[str, list[Probe]] = {}
     for probe in sorted(probes, key=lambda probe: probe.sent):
         row = rows.setdefault(probe.row, [])
         if probe.sent >= ended:
             row.append(probe)
-    firsts = [_first(row, 2 * usual_s + FLOOR_S) for row in rows.values()]
-    found = [first for first in firsts if first is not None]
-    return max(found) if found and len(found) == len(firsts) else None
+    return {name: _first(row, 2 * usual_s + FLOOR_S) for name, row in rows.items()}
 
 
 def _first(probes: Sequence[Probe], normal_s: float) -> float | None:

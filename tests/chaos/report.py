@@ -1,7 +1,8 @@
-"""What people read of a run. Pure."""
+"""What people read of a run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 from tests.chaos.run import Outcome, Run
@@ -26,6 +27,7 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
 def story(run: Run) -> Iterator[str]:
     """Everything, in the order in which one asks."""
     yield from table(run.outcomes)
+    yield f"load average {min(run.busy, default=0)} to {max(run.busy, default=0)} on {os.cpu_count()} cores"
     yield f"usual latency {run.usual_ms:.0f} ms, {run.probes} probes; sent {_counts(run.sent.kinds)}"
     for tenant, outcomes in sorted(run.verdict.outcomes.items()):
         yield f"  {tenant}: {_counts(outcomes)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from tests.chaos.faults import SkippedError, fault
 from tests.chaos.load import Sent, client, configuration
 from tests.chaos.plan import WARM_S, Step
 from tests.chaos.probing import Probing, probing
-from tests.chaos.recovery import recovered_at, usual
+from tests.chaos.recovery import recovered_at, slow_ways, usual
 from tests.chaos.site import Site
 
 CLIENTS = 3
@@ -37,6 +38,8 @@ class Outcome:
     step: Step
     recovered_s: float | None
     note: str = ""
+    slow: Sequence[str] = ()
+    """The ways that had not recovered, where some had not."""
 
     @property
     def goal_s(self) -> float:
@@ -46,6 +49,8 @@ class Outcome:
 @dataclass(slots=True, kw_only=True)
 class Run:
     usual_ms: float = 0.0
+    busy: list[float] = field(default_factory=list)
+    """The machine's load average of the last minute, after each fault: what recovery took says little where it is high."""
     outcomes: list[Outcome] = field(default_factory=list)
     sent: Sent = field(default_factory=Sent)
     probes: int = 0
@@ -54,7 +59,11 @@ class Run:
     def as_json(self) -> dict[str, Any]:
         return {
             "usual_ms": self.usual_ms,
-            "faults": [{**asdict(outcome.step), "recovered_s": outcome.recovered_s, "note": outcome.note} for outcome in self.outcomes],
+            "load_average": self.busy,
+            "faults": [
+                {**asdict(outcome.step), "recovered_s": outcome.recovered_s, "note": outcome.note, "slow": outcome.slow}
+                for outcome in self.outcomes
+            ],
             "sent": dict(self.sent.kinds),
             "probes": self.probes,
             "verdict": asdict(self.verdict),
@@ -95,16 +104,25 @@ async def _configure(site: Site) -> None:
 
 
 async def _faults(site: Site, steps: Sequence[Step], probes: Probing, found: Run, tell: Tell) -> None:
+    await _settled(probes)
     began = time.monotonic()
     await asyncio.sleep(WARM_S)
-    usual_s = usual(list(probes.done))
+    usual_s = usual([probe for probe in probes.done if probe.sent >= began])
     found.usual_ms = round(usual_s * 1000, 1)
     for step in steps:
         await asyncio.sleep(began + step.at_s - time.monotonic())
         outcome = await _one(site, step, probes, usual_s)
         found.outcomes.append(outcome)
-        took = "NOT RECOVERED" if outcome.recovered_s is None else f"recovered in {outcome.recovered_s:.1f} s"
+        found.busy.append(round(os.getloadavg()[0], 1))
+        took = f"NOT RECOVERED: {', '.join(outcome.slow)}" if outcome.recovered_s is None else f"recovered in {outcome.recovered_s:.1f} s"
         tell(f"{time.monotonic() - began:6.1f} s  {step}: {outcome.note or took}")
+
+
+async def _settled(probes: Probing) -> None:
+    """Waits, a minute at most, until every way has answered in a second: models are loaded at their first use."""
+    async with asyncio.timeout(MOST_S):
+        while recovered_at(list(probes.done), 0.0, 0.4) is None:
+            await asyncio.sleep(0.2)
 
 
 async def _one(site: Site, step: Step, probes: Probing, usual_s: float) -> Outcome:
@@ -121,4 +139,4 @@ async def _one(site: Site, step: Step, probes: Probing, usual_s: float) -> Outco
         at = recovered_at(list(probes.done), ended, usual_s)
         if at is not None:
             return Outcome(step=step, recovered_s=round(at - ended, 2))
-    return Outcome(step=step, recovered_s=None)
+    return Outcome(step=step, recovered_s=None, slow=slow_ways(list(probes.done), ended, usual_s))

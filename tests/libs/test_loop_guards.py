@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from daytwo.loop import StuckError
 from daytwo.memory import MemoryBroker, MemoryGroupReader
 from daytwo.records import RequestSubmitted, TenantConfigured
 from daytwo.suspects import RecordId, Suspects
+from daytwo.topic import Record
 from daytwo.topics import TENANT_CONFIGURED
 from daytwo.work import LARGE_BYTES
 from tests.libs.builders import Bench, accepted, submitted, until
@@ -313,3 +314,56 @@ async def test_a_suspect_still_has_its_moment_alone(tmp_path: Path) -> None:
     Suspects(tmp_path / f"i0-{service.name}.marks").begin(RecordId("request-submitted", 0, 0))
 
     assert bench.loop(service, marks=tmp_path, alone_s=0.05)._alone_s == 0.05
+
+
+class CommitsFail(MemoryGroupReader):
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        raise RetryableError("store_unavailable", "not of this generation")
+
+
+class NoCommits(MemoryBroker):
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
+        return CommitsFail(self, group, topics)
+
+
+async def test_what_is_read_again_behind_a_record_at_work_does_not_undo_it_by_coming_last() -> None:
+    broker = NoCommits(SystemClock())
+    bench = Bench(broker)
+    may_go_on, handled = asyncio.Event(), list[str]()
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        if record.request_id == "newer":
+            await may_go_on.wait()
+        handled.append(record.request_id)
+        return []
+
+    service = bench.service(handle)
+    async with bench.running(service) as loop:
+        await bench.submit(submitted("older", bench.tenant, "s"), submitted("newer", bench.tenant, "s"))
+        await until(lambda: handled == ["older"])
+        await broker.rebalance(service.name)
+        await until(lambda: loop.in_flight() == 3)  # the newer at work, and both once more behind it
+        may_go_on.set()
+        await until(lambda: not loop.in_flight())
+
+    assert handled == ["older", "newer", "older", "newer"]
+
+
+async def test_what_goes_on_is_told_to_the_next_owner_while_the_partition_is_still_owned() -> None:
+    broker = MemoryBroker(SystemClock())
+    bench = Bench(broker)
+
+    async def hand_over(partition: int, write: Callable[[Record], Awaitable[None]]) -> None:
+        if partition == place:
+            await write(accepted(submitted("handed over", bench.tenant)))
+
+    service = bench.service(accept, hand_over=hand_over)
+    async with bench.running(service) as loop:
+        ((place, _),) = await bench.submit(submitted("r1", bench.tenant))
+        await bench.records("request-accepted", 1)
+        await until(lambda: not loop.in_flight())
+        await broker.rebalance(service.name)
+
+        records = await bench.records("request-accepted", 2)
+
+    assert {record.request.request_id for record in records} == {"r1", "handed over"}

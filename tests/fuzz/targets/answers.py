@@ -33,7 +33,7 @@ def answer(data: bytes) -> None:
     assert len(refusal(body)) <= 300
     wait = RetryPolicy().cool_down_after(ended)
     assert wait is None or 0 <= wait <= LONGEST_MS
-    attempts = Attempts(started={1: started()}, finished={1: ended})
+    attempts = Attempts(started={ended.attempt_id: started()}, finished={ended.attempt_id: ended})
     if booked.outcome == "succeeded":
         _check_fits(outgoing(endings.answered(request, attempts, ended, Bench().context())))
     else:
