@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
+from random import Random
 from typing import Any, Final, NamedTuple
 
-from daytwo.broker import Outgoing, Raw
+from daytwo.broker import GroupReader, Outgoing, Raw, Sender
+from daytwo.clock import Clock, SystemClock
 from daytwo.codec import decode
 from daytwo.errors import UnreadableError
 from daytwo.fate import DOCUMENT_ID_HEADER, MOST_BYTES_KEPT, REQUEST_ID_HEADER
 from daytwo.flow import Input, Output
+from daytwo.memory import MemoryBroker
+from daytwo.metrics import Metrics
 from daytwo.reasons import REASONS
 from daytwo.records import ChunkAccepted, DeadLetter, DocumentFinished, RequestAccepted, RequestFinished
 from daytwo.topic import Record
@@ -42,8 +46,8 @@ _HANDLED: ContextVar[list[Output]] = ContextVar("what the record that is handled
 class NotingWorker(Worker):
     """A worker that judges each record's fate when it is done, and counts them."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, sender: Sender, clock: Clock, rng: Random, metrics: Metrics, group: GroupReader) -> None:
+        super().__init__("ingest", sender, clock, rng, metrics, group)
         self.done = 0
         self.fates: Counter[str] = Counter()
         self.findings: list[tuple[Place, str]] = []
@@ -134,6 +138,11 @@ class KeepingSender:
         for record in records:
             check_fits(record)
         return [(0, 0) for _ in records]
+
+
+def nobody() -> GroupReader:
+    """A group for a worker that is handed its records."""
+    return MemoryBroker(SystemClock()).group("ingest", "none", [])
 
 
 def check_fits(record: Outgoing) -> None:

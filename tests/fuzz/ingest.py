@@ -101,7 +101,7 @@ async def _chunk(seed: int, numbers: range, splitter: LastingSplitter, account: 
     world, metrics = World(env={}, rng=Random(seed)), Metrics()
     sender = broker.sender()
     loop = Loop(service(Settings(), splitter), broker, world, metrics, sender=sender, settings=LoopSettings(commit_interval_s=0.05))
-    loop._worker = worker = NotingWorker("ingest", sender, world.clock, world.rng, metrics, loop._group)
+    loop._worker = worker = NotingWorker(sender, world.clock, world.rng, metrics, loop._group)
     await _run(loop, worker, len(numbers))
     account.records += worker.done
     account.fates += worker.fates

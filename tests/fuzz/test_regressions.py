@@ -15,7 +15,6 @@ from daytwo.broker import Raw, outgoing
 from daytwo.codec import HEADER_BYTES, decode, encode
 from daytwo.errors import UnreadableError
 from daytwo.flow import Output
-from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
 from daytwo.records import DeadLetter, Message, RequestFinished, RequestSubmitted
 from daytwo.topic import Topic
@@ -25,7 +24,7 @@ from services.inference_router.ports import Reply
 from services.ingest.service import service
 from services.ingest.settings import Settings
 from tests.fuzz.corpus import REQUESTS
-from tests.fuzz.fates import KeepingSender, NotingWorker
+from tests.fuzz.fates import KeepingSender, NotingWorker, nobody
 from tests.fuzz.mutation import number
 from tests.fuzz.submissions import crowded
 from tests.fuzz.targets.answers import completion
@@ -44,9 +43,7 @@ async def handled(value: bytes, headers: dict[str, bytes] | None = None) -> list
             await super().send(records)
             outputs.extend(records)
 
-    worker = Worker(
-        "ingest", KeepingSender(), StoppedClock(), random.Random(0), Metrics(), MemoryBroker(StoppedClock()).group("ingest", "i0", ())
-    )
+    worker = Worker(KeepingSender(), StoppedClock(), random.Random(0), Metrics(), nobody())
     raw = Raw(topic=REQUEST_SUBMITTED.name, partition=0, offset=0, timestamp_ms=NOW_MS, key=b"open/s", value=value, headers=headers or {})
     await worker.one(service(Settings(), LineSplitter()).inputs[0], raw)
     assert worker.findings == []

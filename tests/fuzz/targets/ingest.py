@@ -11,7 +11,6 @@ from typing import Any, Final
 from daytwo.broker import Outgoing, Raw
 from daytwo.fate import DOCUMENT_ID_HEADER, REQUEST_ID_HEADER
 from daytwo.flow import Change, Service
-from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
 from daytwo.records import SigningKey
 from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
@@ -24,7 +23,7 @@ from services.ingest.signature import signature_refusal
 from services.ingest.tokenizer_file import find_tokenizer
 from services.ingest.validation import MEDIA_TYPES
 from tests.fuzz.corpus import DOCUMENTS, KEY, REQUESTS, TENANTS, examples
-from tests.fuzz.fates import KeepingSender, NotingWorker
+from tests.fuzz.fates import KeepingSender, NotingWorker, nobody
 from tests.fuzz.submissions import whole
 from tests.ingest.builders import NOW_MS, LineSplitter, StoppedClock
 
@@ -55,9 +54,7 @@ def door(data: bytes) -> None:
         value=None if value == _ABSENT else value,
         headers={name: text for name, text in headers.items() if text != _ABSENT},
     )
-    worker = NotingWorker(
-        "ingest", KeepingSender(), StoppedClock(), random.Random(0), Metrics(), MemoryBroker(StoppedClock()).group("ingest", "i0", ())
-    )
+    worker = NotingWorker(KeepingSender(), StoppedClock(), random.Random(0), Metrics(), nobody())
     asyncio.run(_handled(worker, raw))
     assert not worker.findings, worker.findings[0][1]
     assert worker.done == 1
