@@ -4,8 +4,8 @@ Two rules, both about what a request let in now would have waited before its pro
 this door included:
 
 - it is refused where that is more than its share of the time that it has: it would be worked on in vain;
-- once the wait has been above the target for longer than patience, the queue does not go away by itself (a service that was away
-  and came back works off what it missed within that time): then the target is the most that anybody waits.
+- once the wait was above the target, or somebody was refused, for longer than patience, the queue does not go away by itself (a
+  service that was away and came back works off what it missed within that time): then the target is the most that anybody waits.
 
 Requests of the lane `batch` wait half as long, so they go first. A queue that only stands, is refused from what it gets, and
 never from what it has: whatever was let in stays in. Sources: CoDel (RFC 8289) for the target and the patience, which tell a burst
@@ -27,6 +27,10 @@ REMEMBERED: Final = 32_768
 """Decisions that are remembered, so that a request sent twice is decided once."""
 LOST_MS: Final = 600_000
 """A probe of which nothing is heard for so long is counted out."""
+MOST_AT_ONCE_MS: Final = 1_000
+"""Of a time without requests, so much counts as time in which the queue was too long."""
+LATELY_MS: Final = 2_000
+"""A refusal is not over before so long."""
 LEAST_HINT_MS: Final = 1_000
 
 
@@ -42,11 +46,13 @@ class SheddingRules:
 
 @dataclass(slots=True)
 class _Model:
-    """The queue before a model, and since when it is as it is: above the target, or not."""
+    """The queue before a model. `pressed_ms`: how much longer, of late, it was too long than not; 0 to patience."""
 
     queue: Queue
     standing: bool = False
-    since_ms: int = 0
+    pressed_ms: int = 0
+    seen_ms: int = 0
+    refused_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -120,14 +126,18 @@ class Shedding:
             most_ms = min(most_ms, self.rules.target_ms)
         if request.lane == "batch":
             most_ms /= 2
-        refused = wait_ms > most_ms
+        if refused := wait_ms > most_ms:
+            model.refused_ms = now_ms
         # A queue that is short because somebody is refused has not gone away.
-        self._watch(model, wait_ms > self.rules.target_ms or (model.standing and refused), now_ms)
+        pressed = now_ms - model.refused_ms < LATELY_MS or wait_ms > self.rules.target_ms
+        self._watch(model, pressed, now_ms)
         return max(LEAST_HINT_MS, round(wait_ms)) if refused else None
 
-    def _watch(self, model: _Model, long: bool, now_ms: int) -> None:
-        """A queue is standing, or is no longer, once that has been so for as long as patience lasts."""
-        if long == model.standing:
-            model.since_ms = now_ms
-        elif now_ms - model.since_ms >= self.rules.patience_ms:
-            model.standing, model.since_ms = long, now_ms
+    def _watch(self, model: _Model, pressed: bool, now_ms: int) -> None:
+        """The queue is standing once it was too long for patience, and no longer once it was not for as long; moments do not matter."""
+        passed_ms = max(0, now_ms - model.seen_ms)
+        model.seen_ms = max(now_ms, model.seen_ms)
+        change_ms = min(passed_ms, MOST_AT_ONCE_MS) if pressed else -passed_ms
+        model.pressed_ms = min(max(model.pressed_ms + change_ms, 0), self.rules.patience_ms)
+        if model.pressed_ms in (0, self.rules.patience_ms):
+            model.standing = model.pressed_ms > 0

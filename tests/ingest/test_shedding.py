@@ -111,6 +111,16 @@ def test_of_too_much_as_much_is_answered_in_time_as_can_be(times: float, deadlin
     assert road.count("refused") > 0
 
 
+@pytest.mark.parametrize("period_s", [4, 14, 40])
+def test_what_can_be_done_may_change_threefold_all_the_time(period_s: float) -> None:
+    road = Road(lambda _: 600.0, lambda at: 150.0 if at % period_s < period_s / 2 else 450.0, deadline_ms=10_000)
+
+    road.play(280, judged_from=40)
+
+    assert road.count("in time") >= 0.8 * 300 * 240
+    assert road.count("late") <= 0.05 * 300 * 240
+
+
 def test_without_shedding_the_same_load_is_worked_on_in_vain() -> None:
     off = Shedding(SheddingRules(enabled=False))
     road = Road(lambda _: 600.0, lambda _: 300.0, deadline_ms=10_000, shedding=off)
