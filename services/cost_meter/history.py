@@ -176,7 +176,7 @@ def _admissions() -> Projection[Any]:
 @cache
 def _ends() -> Projection[Any]:
     counts = {"input_tokens": True, "output_tokens": True}
-    return Projection(REQUEST_FINISHED, {**_IDS, "fingerprint": True, "cost_nano": True, "usage": counts})
+    return Projection(REQUEST_FINISHED, {**_IDS, "fingerprint": True, "cost_nano": True, "usage": counts, "attempts": True})
 
 
 def _subjects(value: Mapping[str, str]) -> Subjects:
@@ -210,5 +210,6 @@ def _ended(raw: Raw) -> Ended | None:
         tokens=value["usage"]["input_tokens"] + value["usage"]["output_tokens"],
         partition=raw.partition,
         offset=raw.offset,
+        attempts=tuple([(attempt["attempt_id"], attempt["cost_nano"]) for attempt in value["attempts"]]),
     )
     return Ended(settlement=settlement, subjects=_subjects(value), timestamp_ms=raw.timestamp_ms)

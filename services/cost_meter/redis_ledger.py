@@ -1,6 +1,6 @@
 """The ledger in Redis: three scripts (reserve.lua, settle.lua, restore.lua), all keys of a tenant under one hash tag.
 
-{tenant}/request/<id>     hash: the decision while open, the place of the result once closed
+{tenant}/request/<id>     hash: the decision while open; once closed the place of the result, the windows, the attempts that are booked
 {tenant}/open             set: ids decided and not closed
 {tenant}/windows          sorted set: the keys of its counters by expiry, epoch milliseconds
 {tenant}/spent/<window>   hash: settled, reserved (nano-dollars), tokens, held (tokens settled and reserved), open (requests)
@@ -236,7 +236,7 @@ def _forget(window: Window, keep_ms: int) -> str:
 def _settle_call(settlement: Settlement, keep_ms: int, gate: str) -> Call:
     text = (
         f"{settlement.fingerprint}\n{settlement.cost_nano}\n{settlement.tokens}\n{settlement.partition}/{settlement.offset}\n"
-        f"{keep_ms}\n{settlement.request_id}"
+        f"{keep_ms}\n{settlement.request_id}{''.join([f'{chr(10)}{name}{chr(10)}{cost}' for name, cost in settlement.attempts])}"
     )
     return Call("settle", settlement.tenant, gate, _request(settlement.tenant, settlement.request_id), text)
 

@@ -29,10 +29,11 @@ AMOUNTS: Final = ("settled_nano", "reserved_nano", "settled_tokens", "reserved_t
 
 def sums(view: View) -> Mapping[Place, Sums]:
     """What the ledger must have of every tenant, in all its windows: the first result that carries a request's fingerprint
-    settles it, in the windows of the moment that its admission names; what has none is reserved."""
+    settles it, in the windows of the moment that its admission names, and later ones book attempts that none had before; what has
+    none is reserved."""
     found: dict[Place, Sums] = defaultdict(Sums)
     for (tenant, _), request in view.accepted():
-        if request.admitted_ms is None:
+        if request.admitted_at is None:
             continue
         for scope, subject in request.subjects.items():
             if scope == "tenant" or subject:
@@ -46,7 +47,7 @@ def _add(counter: Sums, request: Request) -> None:
         counter.reserved_nano += request.reserved_nano
         counter.reserved_tokens += request.reserved_tokens
     else:
-        counter.settled_nano += request.settling.cost_nano
+        counter.settled_nano += request.cost_nano
         counter.settled_tokens += request.settling.tokens
 
 
@@ -73,7 +74,7 @@ def _not_held(view: View, tenants: Mapping[str, Any]) -> Iterator[Violation]:
     listed = {(tenant, request_id) for tenant, account in tenants.items() for request_id in account["open_ids"]}
     cut = {tenant for tenant, account in tenants.items() if account["open"] > len(account["open_ids"])}
     for (tenant, request_id), request in view.accepted():
-        open_here = request.admitted_ms is not None and request.settling is None
+        open_here = request.admitted_at is not None and request.settling is None
         if open_here and tenant not in cut and (tenant, request_id) not in listed:
             yield Violation(rule="not_held", ids=(request_id, tenant), detail="is admitted and open on the log and not in the ledger")
 
