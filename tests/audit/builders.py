@@ -66,8 +66,9 @@ def accepted(request_id: str, tenant: str = "acme", fingerprint: str = FINGERPRI
     return RequestAccepted(request=submitted(request_id, tenant, **fields), fingerprint=fingerprint, accepted_at_ms=NOON_MS)
 
 
-def admitted(request_id: str, tenant: str = "acme", reserved: int = 90, fingerprint: str = FINGERPRINT) -> RequestAdmitted:
-    admission = Admission(cache_only=False, reserved_nano=reserved, input_tokens_bound=1, attempts_bound=3)
+def admitted(request_id: str, tenant: str = "acme", reserved: int = 90, fingerprint: str = FINGERPRINT, **fields: Any) -> RequestAdmitted:
+    defaults: dict[str, Any] = {"cache_only": False, "reserved_nano": reserved, "input_tokens_bound": 1, "attempts_bound": 3}
+    admission = Admission(**{**defaults, **fields})
     return RequestAdmitted(request=submitted(request_id, tenant), fingerprint=fingerprint, admission=admission)
 
 

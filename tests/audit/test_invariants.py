@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daytwo.audit import Place, View, Violation, invariants
-from daytwo.records import AnswerLearned, AttemptSummary, CacheMatch, DocumentSubmitted, Message, Usage
+from daytwo.records import (
+    AnswerLearned,
+    AttemptSummary,
+    CacheMatch,
+    Cap,
+    ConcurrencyCap,
+    DocumentSubmitted,
+    Message,
+    TenantConfigured,
+    TokenCap,
+    Usage,
+)
 from daytwo.results import document_ended
 from tests.audit.builders import (
     FINGERPRINT,
@@ -259,6 +270,48 @@ def test_a_cap_of_each_user_is_of_each_user() -> None:
 
     log.write(accepted("r9", user="bob"), admitted("r9", reserved=60))
     assert rules(log, now_ms=NOON_MS) == ["above_cap"]
+
+
+def test_caps_of_tokens_and_of_open_requests_are_held_against_the_log() -> None:
+    capped = TenantConfigured(
+        tenant="acme",
+        token_caps=(TokenCap(scope="workflow", subject="nightly-*", period="day", limit_tokens=100),),
+        concurrency_caps=(ConcurrencyCap(scope="agent", limit_requests=1),),
+    )
+    log = Log()
+    log.write(capped)
+    log.now_ms += MINUTE_MS
+    log.write(accepted("r1", workflow="nightly-1", agent="a"), admitted("r1", reserved_tokens=60))
+    log.write(accepted("r2", workflow="daily", agent="b"), admitted("r2", reserved_tokens=60))
+    assert rules(log, now_ms=NOON_MS) == []
+
+    log.write(accepted("r3", workflow="nightly-1", agent="a"), admitted("r3", reserved_tokens=60))
+    details = [violation.detail for violation in broken(log, now_ms=NOON_MS)]
+    assert details == [
+        "120 of 100 tokens in workflow/nightly-1/2026-03-01 once it was admitted",
+        "2 of 1 open requests in agent/a/open once it was admitted",
+    ]
+
+
+def test_of_several_patterns_the_audit_holds_the_most_specific_against_the_log() -> None:
+    log = Log()
+    log.write(tenant("acme", cap(10, scope="user"), Cap(scope="user", subject="ann", period="day", limit_nano=100)))
+    log.now_ms += MINUTE_MS
+    log.write(accepted("r1", user="ann"), admitted("r1", reserved=60))
+
+    assert rules(log, now_ms=NOON_MS) == []
+
+
+def test_a_request_that_waited_counts_in_the_window_it_was_admitted_in() -> None:
+    log = Log()
+    log.write(tenant("acme", cap(100, period="hour")))
+    log.now_ms += MINUTE_MS
+    log.write(accepted("r1"), admitted("r1", reserved=60), accepted("r2"), admitted("r2", cache_only=True, reserved=0, round=2))
+    log.now_ms += 60 * MINUTE_MS
+    log.write(admitted("r2", reserved=60, round=2, at_ms=NOON_MS + 60 * MINUTE_MS))
+
+    assert rules(log, now_ms=NOON_MS) == []
+    assert log.view().requests["acme", "r2"].reserved_nano == 60
 
 
 def test_without_the_beginning_of_the_log_missing_causes_accuse_nobody() -> None:
