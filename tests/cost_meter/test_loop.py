@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from daytwo.topics import TOPIC_NAMED
 from services.cost_meter.kafka_log import KafkaLog
 from services.cost_meter.service import service
 from services.cost_meter.settings import Settings
-from tests.cost_meter.builders import accepted, deployment, ended, price, tenant
+from tests.cost_meter.builders import accepted, concurrency_cap, deployment, ended, price, tenant
 from tests.cost_meter.memory_ledger import MemoryLedger
 from tests.libs.builders import Bench, until
 
@@ -107,3 +108,19 @@ async def test_what_waited_for_the_ledger_is_admitted_when_it_is_back(road: Road
     (admitted,) = await road.records("request-admitted", 1)
 
     assert isinstance(admitted.admission, Admission)
+
+
+async def test_a_request_at_its_limit_waits_in_its_topic_and_goes_on_when_another_has_ended(road: Road) -> None:
+    await road.write(tenant(concurrency_caps=(concurrency_cap(1),), at_limit=("wait",)))
+    await until(lambda: len(road.broker.records("tenant-configured")) == 2, timeout_s=5)
+    await asyncio.sleep(0.5)  # until it is followed
+    await road.ask()
+    await road.records("request-admitted", 1)
+    await road.ask(request_id="r-2")
+    (waiting, *_) = await road.records("request-waiting", 1)
+    await road.write(ended(cost_nano=5))
+
+    (second,) = [record for record in await road.records("request-admitted", 2) if record.request.request_id == "r-2"]
+
+    assert (waiting.request.request_id, waiting.limit_hit.kind) == ("r-2", "concurrency")
+    assert second.admission.round >= 2
