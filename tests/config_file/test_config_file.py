@@ -133,7 +133,7 @@ def test_every_problem_is_named_at_once_with_its_place() -> None:
         ("tenants: {a: {at_limit: [cheaper_route]}}", "1:25", "add cheaper_route"),
         ("tenants: {a: {at_limit: [refuse, wait]}}", "1:25", "nothing is tried after refuse"),
         (f"{{tenants: {{a: {{cheaper_route: x}}}}, deployments: {{default: {DEPLOYMENT}}}}}", "1:31", "no deployment serves x"),
-        ("prices: [{batch_discount: 150%, provider: p, model: m, valid_from: 2026-01-01, input: $1, output: $1}]", "1:27", "more than 100%"),
+        ("prices: [{batch_discount: 150%, provider: p, model: m, valid_from: 2026-01-01, input: $1, output: $1}]", "1:27", "than 100%"),
         ("tenants: {a: {cache: {threshold: nan}}}", "1:34", "from 0 to 1"),
         ("tenants: {a: {cache: {ttl: 1500ms}}}", "1:28", "whole seconds"),
         ("tenants: {a: {max_timeout: 400d}}", "1:28", "longer than a year"),
