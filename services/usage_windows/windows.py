@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from daytwo.records import RateLevel, RateLimit, SecondUsed, Usage, UsageBucket, UsageEntry, UsageWindowed, WindowsSaved
 from daytwo.topics import REQUEST_ADMITTED
-from services.usage_windows.rates import KEPT_S, PERIOD_MS, Level, flowed, level_at, throttled_until
+from services.usage_windows.rates import KEPT_S, PERIOD_MS, Level, burst, coming, flowed, level_at, throttled_until
 
 WIDTH_MS: Final = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000}
 MONDAY_MS: Final = 4 * 86_400_000
@@ -21,6 +21,7 @@ EVERY_MS: Final = {"minute": 10_000, "hour": 60_000, "day": 300_000, "week": 3_6
 """How often an open bucket is published while it changes."""
 GRACE_MS: Final = 2_000
 """After the end of a bucket, until it is published as closed."""
+FORGOTTEN_MS: Final = 60_000
 TOO_LATE: Final = 0
 """Beginning of the bucket of those that came too late for their own."""
 MODELS: Final = 64
@@ -34,6 +35,14 @@ class Place(NamedTuple):
     width: str
     start_ms: int
     model: str
+
+
+class Learned(NamedTuple):
+    """Of a rate limit what passes before a throttle is obeyed, how far it was passed when last looked at (levels), and when."""
+
+    passing: int
+    beyond: int
+    at_ms: int
 
 
 Sums = tuple[int, ...]
@@ -67,6 +76,10 @@ class Windows:
     """By width when it was last published. Not saved."""
     added_ms: dict[Place, int] = field(default_factory=dict)
     """When a bucket changed last, by the clock. Not saved: after a restart it is when it was restored."""
+    delay_ms: int = 0
+    """How long the last entry took to get here. Not saved."""
+    learned: dict[tuple[str, str], Learned] = field(default_factory=dict)
+    """By rate limit. Not saved: learned anew."""
 
     @property
     def key(self) -> str:
@@ -77,6 +90,7 @@ class Windows:
         if entry.offset <= self.applied.get(place, -1):
             return False
         self.applied[place] = entry.offset
+        self.delay_ms = max(0, now_ms - entry.at_ms)
         self.latest_ms = max(self.latest_ms, min(entry.at_ms, now_ms))
         if topic == REQUEST_ADMITTED.name:
             self._use(entry.at_ms, rates, requests=1, tokens=0)
@@ -86,12 +100,27 @@ class Windows:
         return True
 
     def throttles(self, rates: Sequence[RateLimit], now_ms: int) -> Iterator[tuple[RateLimit, int, int]]:
-        """The limits that are reached, with what is used of each and until when, epoch milliseconds."""
+        """The limits that are reached, with what is used of each and until when, epoch milliseconds.
+
+        A limit is reached early, by what is likely to pass before the gate knows.
+        """
         for rate in rates:
-            level = self._level(rate, now_ms)
-            until_ms = throttled_until(level, rate, now_ms)
+            used = {second: self._used(rate, second) for second in self.seconds}
+            level = level_at(self._base(rate), rate, used, now_ms)
+            passing = max(coming(rate, used, now_ms, self.delay_ms), self._passing(rate, level, now_ms))
+            until_ms = throttled_until(level + passing, rate, now_ms)
             if until_ms is not None:
                 yield rate, -(-level // PERIOD_MS[rate.period]), until_ms
+
+    def _passing(self, rate: RateLimit, level: int, now_ms: int) -> int:
+        """What is learned from how far the limit was passed before: at once, and forgotten within a minute."""
+        learned = self.learned.setdefault((rate.kind, rate.period), Learned(0, 0, now_ms))
+        full = burst(rate) * PERIOD_MS[rate.period]
+        beyond = max(0, level - full)
+        kept = learned.passing - learned.passing * min(FORGOTTEN_MS, max(0, now_ms - learned.at_ms)) // FORGOTTEN_MS
+        passing = min(full // 2, kept + max(0, beyond - learned.beyond))
+        self.learned[rate.kind, rate.period] = Learned(passing, beyond, now_ms)
+        return passing
 
     def due(self, now_ms: int) -> list[Place]:
         """Changed buckets that are to be published now: closed ones, and open ones from time to time."""
@@ -155,9 +184,6 @@ class Windows:
 
     def _used(self, rate: RateLimit, second: int) -> int:
         return self.seconds[second][0 if rate.kind == "requests" else 1]
-
-    def _level(self, rate: RateLimit, now_ms: int) -> int:
-        return level_at(self._base(rate), rate, {second: self._used(rate, second) for second in self.seconds}, now_ms)
 
     def _add(self, entry: UsageEntry, now_ms: int) -> None:
         usage = entry.usage

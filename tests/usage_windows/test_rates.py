@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daytwo.records import RateLimit
-from services.usage_windows.rates import NEVER_MS, PERIOD_MS, Level, burst, flowed, level_at, limits_of, throttled_until
+from services.usage_windows.rates import NEVER_MS, PERIOD_MS, Level, burst, coming, flowed, level_at, limits_of, throttled_until
 from tests.usage_windows.builders import rate
 
 NOW_S = 1_772_366_400
@@ -121,3 +121,14 @@ def test_what_this_version_does_not_know_limits_nothing_here() -> None:
 def test_each_kind_and_period_holds_beside_the_others() -> None:
     rates = [rate(), rate(kind="tokens"), rate(kind="tokens", period="day")]
     assert limits_of(rates, "tenant", "") == rates
+
+
+def test_what_is_on_its_way_is_what_came_in_the_last_second_for_as_long_as_it_takes_there_and_back() -> None:
+    limited = rate(limit=60)
+    assert coming(limited, {NOW_S - 1: 101}, NOW, 50) == 10 * PERIOD_MS["minute"]
+    assert coming(limited, {NOW_S - 1: 1}, NOW, 50) == 0
+    assert coming(limited, {NOW_S - 9: 100}, NOW, 50) == 0
+
+
+def test_a_standstill_is_not_taken_for_the_usual_delay() -> None:
+    assert coming(rate(limit=60), {NOW_S: 2}, NOW, 3_600_000) == coming(rate(limit=60), {NOW_S: 2}, NOW, 2_000)

@@ -177,3 +177,20 @@ def test_of_two_states_the_newer_is_the_one_that_has_more() -> None:
     apply(newer, entry(1), entry(2))
     assert newer.is_newer_than(older)
     assert not older.is_newer_than(newer)
+
+
+def test_what_passed_a_limit_once_is_kept_free_the_next_time() -> None:
+    """Requests come every 10 ms; a throttle is obeyed by the gate 100 ms after the request that led to it."""
+    there, rates = windows(), [rate(limit=600, burst=100)]
+    until, known, levels = 0, list[tuple[int, int]](), list[int]()
+    for number in range(3000):
+        now_ms = NOON + number * 10
+        until = max([until, *(end for at, end in known if at <= now_ms)])
+        known = [(at, end) for at, end in known if at > now_ms]
+        if now_ms >= until:
+            there.apply(entry(number, at_ms=now_ms), REQUEST_ADMITTED.name, "request-admitted/0", rates, now_ms)
+            for _, used, end in there.throttles(rates, now_ms):
+                known.append((now_ms + 100, end))
+                levels.append(used)
+    assert max(levels[: len(levels) // 2]) > 100
+    assert max(levels[len(levels) // 2 :]) <= 102
