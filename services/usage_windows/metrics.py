@@ -12,7 +12,7 @@ GAUGES: Final = {
     "subjects": ("daytwo_windows_subjects", "Subjects whose windows are kept.", 1.0),
     "throttled": ("daytwo_windows_throttled", "Rate limits that are reached now.", 1.0),
     "behind_ms": ("daytwo_windows_behind_seconds", "Age of the last record when it was counted.", 1000.0),
-    "unacknowledged": ("daytwo_windows_unsaved_records", "Records counted whose sums are not saved yet.", 1.0),
+    "unsaved": ("daytwo_windows_unsaved", "Subjects whose sums are not saved yet.", 1.0),
 }
 
 

@@ -28,10 +28,9 @@ class Past:
     async def stop(self) -> None:
         await self._reader.stop()
 
-    async def read(self, place: Partition, until_ms: int, most: int, take: Callable[[Raw], None]) -> None:
-        """Hands over the records before the first of `until_ms`, the last `most` of them, in order. Raises RetryableError."""
+    async def read(self, place: Partition, end: int, most: int, take: Callable[[Raw], None]) -> None:
+        """Hands over the records before the offset `end`, the last `most` of them, in order. Raises RetryableError."""
         async with self._lock:
-            end = (await self._reader.offsets_at([place], until_ms))[place]
             await self._reader.seek({place: max(0, end - most)})
             await self._read_to(place, end, take)
             # A fetch that waits for more would keep the next call waiting: they share a connection.

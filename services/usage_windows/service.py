@@ -7,15 +7,16 @@ partition, and a reader may skip what it has by offset alone.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from prometheus_client.registry import Collector
 
 from daytwo.broker import Partition, Raw
 from daytwo.codec import decode
-from daytwo.errors import UnreadableError
+from daytwo.errors import RetryableError, UnreadableError
 from daytwo.flow import Change, Context, Follower, Input, Output, Service, Table
 from daytwo.records import RequestAdmitted, RequestFinished, TenantConfigured, UsageEntry
 from daytwo.topic import Topic
@@ -23,6 +24,8 @@ from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.usage_windows.entries import FirstOfEach, by_tenant, of_admitted, of_finished
 from services.usage_windows.past import Past
 from services.usage_windows.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Used = RequestAdmitted | RequestFinished
 
@@ -79,7 +82,6 @@ def _input(topic: Topic[Any], past: Past, settings: Settings) -> Input[Any]:
         batch_size=500,
         concurrent_batches=1,
         ending=lambda _record, _context, _error: (),
-        prepare=recorder.prepare,
         release=recorder.release,
     )
 
@@ -91,37 +93,54 @@ class Recorder:
         self._topic = topic
         self._past = past
         self._remembered = remembered
-        self._seen: defaultdict[int, FirstOfEach] = defaultdict(lambda: FirstOfEach(remembered))
+        self._seen: dict[int, FirstOfEach] = {}
 
     async def record(self, batch: Sequence[tuple[Used, Context]]) -> Sequence[Sequence[Output]]:
         """All outputs stand at the first record: the batch is one write."""
         entries = []
         for record, context in batch:
+            if context.partition not in self._seen:
+                await self._begin(context)
             entry = self._entry(record, context.partition, context.offset, context.timestamp_ms)
             if entry is not None:
                 entries.append((_tenant(record), context.partition, entry))
         return [list(by_tenant(self._topic.name, entries)), *[()] * (len(batch) - 1)]
 
-    async def prepare(self, partition: int, timestamp_ms: int) -> None:
-        """Remembers the requests before the first record of a partition (its timestamp: epoch milliseconds)."""
-        await self._past.read(Partition(self._topic.name, partition), timestamp_ms, self._remembered, self._remember)
+    async def _begin(self, first: Context) -> None:
+        """Remembers the requests before the first record of a partition. Tries until it can: the batch must stay one write."""
+        place = Partition(first.topic, first.partition)
+        while True:
+            seen = FirstOfEach(self._remembered)
+            try:
+                await self._past.read(place, first.offset, self._remembered, partial(self._remember, seen))
+            except RetryableError as error:
+                log.info("preparing %s: %s", place, error)
+                await first.clock.sleep(0.5)
+            else:
+                self._seen[first.partition] = seen
+                return
 
     def release(self, partition: int) -> None:
         self._seen.pop(partition, None)
 
-    def _remember(self, raw: Raw) -> None:
+    def _remember(self, seen: FirstOfEach, raw: Raw) -> None:
         try:
             record = decode(self._topic, raw.value or b"")
         except UnreadableError:
             return
-        self._entry(record, raw.partition, raw.offset, raw.timestamp_ms)
+        if _made(record, raw.offset, raw.timestamp_ms) is not None:
+            seen.is_first(_tenant(record), _request_id(record), raw.offset)
 
     def _entry(self, record: Used, partition: int, offset: int, at_ms: int) -> UsageEntry | None:
         """None: it is no use, or a repeat."""
-        made = of_admitted(record, offset, at_ms) if isinstance(record, RequestAdmitted) else of_finished(record, offset, at_ms)
+        made = _made(record, offset, at_ms)
         if made is None or not self._seen[partition].is_first(_tenant(record), _request_id(record), offset):
             return None
         return made
+
+
+def _made(record: Used, offset: int, at_ms: int) -> UsageEntry | None:
+    return of_admitted(record, offset, at_ms) if isinstance(record, RequestAdmitted) else of_finished(record, offset, at_ms)
 
 
 def _tenant(record: Used) -> str:

@@ -1,9 +1,10 @@
 """The windows as a Faust application: a stream of usage-recorded, a table of windows, its changelog windows-saved.
 
-What Faust does not promise is done here. Its own commit passes an event when the agent has seen it, while the write to the changelog
-may still fail, and then only says so in its log. Here an event is acknowledged to Faust once Kafka has acknowledged the state that
-contains it; Faust commits only what is acknowledged. A state carries the offsets that are in it, so what is read again is not counted
-again. Whatever goes wrong stops the process: what follows then is the same as after a kill -9.
+What Faust does not promise is done here. Its offsets are not to be trusted: its commit passes an event when the agent has seen it,
+while the write to the changelog may still fail, and passes events that it has skipped around a rebalance. So nothing is acknowledged
+to it. The place in usage-recorded is saved in the changelog itself, once Kafka has acknowledged all states up to it; reading begins
+there, and every offset must follow the one before. A state carries the offsets of the road that are in it, so what is read again is
+not counted again. Whatever goes wrong stops the process: what follows then is the same as after a kill -9.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ LOOK_S: Final = 1.0
 """How often it is looked for what is due."""
 AT_ONCE: Final = 200
 """Subjects that are saved or published in one go, so that the event loop is not held."""
-WATCH_S: Final = 5.0
+POSITION: Final = "position"
+"""Scope of the records that say how far usage-recorded is in the states."""
+SOUGHT_S: Final = 1.0
+"""After a seek, how long records may come that were fetched before it."""
+WATCH_S: Final = 2.0
 STUCK_S: Final = 20.0
 STOPPED_S: Final = 10.0
 ACKNOWLEDGED_S: Final = 60.0
@@ -84,7 +89,7 @@ class Stream:
         state: Path,
         tenants: Table[TenantConfigured],
         publisher: Publisher,
-        reader: Reader,
+        reader: Callable[[], Reader],
         clock: Clock,
         most_subjects: int,
         save_ms: int,
@@ -93,7 +98,7 @@ class Stream:
         self._clock = clock
         self._tenants = tenants
         self._publisher = publisher
-        self._reader = reader
+        self._reader, self._watcher = reader(), reader()
         self._fatal = fatal
         self._save_s = save_ms / 1000
         self._app = _application(kafka, instance, state)
@@ -105,7 +110,9 @@ class Stream:
         self._subjects = Subjects(self._table.data.data, most_subjects)
         self.throttling = Throttling(publisher.soon)
         self._unsaved: dict[str, Windows] = {}
-        self._unacknowledged: list[Any] = []
+        self._next: dict[int, int] = {}
+        """By partition of usage-recorded the offset that must come next."""
+        self._went_back: dict[int, float] = {}
         self._news = asyncio.Event()
         self._due: list[tuple[int, str]] = []
         self._scheduled: set[str] = set()
@@ -130,7 +137,7 @@ class Stream:
         # What was not saved is counted again by whoever comes next.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._app.stop(), STOPPED_S)
-        await self._reader.stop()
+        await self._watcher.stop()
 
     def tenants_changed(self, tenants: Iterable[str]) -> None:
         """Their limits may be others now."""
@@ -144,7 +151,6 @@ class Stream:
             "ready": self.ready.is_set(),
             "subjects": len(self._subjects.kept),
             "unsaved": len(self._unsaved),
-            "unacknowledged": len(self._unacknowledged),
             "behind_ms": self.behind_ms,
             "throttled": len(self.throttling.rows),
             "throttles_published": self.throttling.published,
@@ -166,7 +172,9 @@ class Stream:
 
     def _count(self, event: Any) -> None:
         message, now_ms = event.message, self._clock.now_ms()
-        self._unacknowledged.append(event)
+        if not self._follows(message):
+            return
+        self._next[message.partition] = message.offset + 1
         self._news.set()
         self.behind_ms = max(0, now_ms - int(message.timestamp * 1000))
         try:
@@ -180,6 +188,43 @@ class Stream:
             self.throttling.judge(windows, self._subjects.limits(tenant, windows.scope, windows.subject), now_ms)
             self._schedule(windows, now_ms)
         self._unsaved |= touched
+
+    def _follows(self, message: Any) -> bool:
+        """Whether it is the next of its partition. If one before it is missing, reading goes back."""
+        wanted = self._next.get(message.partition)
+        if wanted is not None and message.offset > wanted:
+            self._go_back(message.partition)
+        return bool(message.offset == wanted)
+
+    def _go_back(self, partition: int) -> None:
+        """Faust drops what it reads before it has resumed its flow after a recovery, and goes on behind it."""
+        now = self._clock.monotonic()
+        if now - self._went_back.get(partition, 0.0) > SOUGHT_S:
+            self._went_back[partition] = now
+            log.info("reading partition %d again from %d", partition, self._next[partition])
+            seeking = asyncio.create_task(self._app.consumer.seek(TP(USAGE_RECORDED.name, partition), self._next[partition]))
+            seeking.add_done_callback(self._sought)
+
+    def _sought(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._fatal("the place to read from could not be set", task.exception())
+
+    async def _seek_to_saved(self) -> Mapping[TP, int]:
+        """Takes the place of Faust's seek to what it has committed."""
+        places = [tp for tp in self._app.consumer.assignment() if tp.topic == USAGE_RECORDED.name]
+        await self._reader.start()
+        first = await self._reader.offsets_at([Partition(*tp) for tp in places], 0)
+        await self._reader.stop()
+        found = {tp: max(first[Partition(*tp)], self._position(tp.partition).applied.get(USAGE_RECORDED.name, -1) + 1) for tp in places}
+        self._next = {tp.partition: offset for tp, offset in found.items()}
+        await self._app.consumer.seek_wait(found)
+        log.info("reading goes on at %s", self._next)
+        return found
+
+    def _position(self, partition: int) -> Windows:
+        """What is saved of a partition: the last offset of usage-recorded that is in the states."""
+        known: Windows | None = self._table.data.data.get(f"/{POSITION}/{partition}".encode())
+        return known or Windows(tenant="", scope=POSITION, subject=str(partition), partition=partition)
 
     async def _recovered(self) -> None:
         self._subjects.rebuild()
@@ -200,12 +245,19 @@ class Stream:
             await self._clock.sleep(self._save_s)
             self._news.clear()
             unsaved, self._unsaved = self._unsaved, {}
-            events, self._unacknowledged = self._unacknowledged, []
+            counted = dict(self._next)
             for windows in _in_parts(list(unsaved.values())):
                 await self._save(windows)
             await self._forget()
-            for event in events:
-                event.ack()
+            await self._save(list(self._moved(counted)))
+
+    def _moved(self, counted: Mapping[int, int]) -> Iterator[Windows]:
+        for partition, offset in counted.items():
+            position = self._position(partition)
+            if position.applied.get(USAGE_RECORDED.name, -1) < offset - 1:
+                position.applied[USAGE_RECORDED.name] = offset - 1
+                self._table.data.data[position.key.encode()] = position
+                yield position
 
     async def _save(self, subjects: list[Windows]) -> None:
         """Returns once Kafka has acknowledged the states. The write of one that was lost with its partition harms nobody: it is older."""
@@ -268,35 +320,37 @@ class Stream:
     # watching
 
     async def _watch(self) -> None:
-        """Faust's consumer may stand still after a rebalance or a restart of Kafka, and not know it (aiokafka #1187)."""
+        """Faust, or its consumer, may stand still and not know it (aiokafka #1187): then the process ends."""
         await self.ready.wait()
-        await self._reader.start()
-        still: dict[TP, tuple[int, float]] = {}
+        reader, still = self._watcher, dict[Partition, tuple[int, float]]()
+        await reader.start()
         while True:
             await self._clock.sleep(WATCH_S)
             try:
-                still = await self._standing(still)
+                ends = await reader.ends([Partition(USAGE_RECORDED.name, number) for number in self._next])
             except RetryableError as error:
                 log.info("watching: %s", error)
-
-    async def _standing(self, before: Mapping[TP, tuple[int, float]]) -> dict[TP, tuple[int, float]]:
-        """Partitions that have more than was read, with the position and since when it is the same. The process ends after a while."""
-        places = [tp for tp in self._app.consumer.assignment() if tp.topic == USAGE_RECORDED.name]
-        ends = await self._reader.ends([Partition(*tp) for tp in places])
-        now, found = self._clock.monotonic(), {}
-        for tp in places:
-            position = await self._app.consumer.position(tp)
-            known = before.get(tp)
-            if position is None or position >= ends[Partition(*tp)]:
                 continue
-            found[tp] = known if known is not None and known[0] == position else (position, now)
-            if now - found[tp][1] > STUCK_S:
-                self._fatal(f"{tp} stands still at {position}, its end is {ends[Partition(*tp)]}", None)
+            still = self._standing(still, ends)
+
+    def _standing(self, before: Mapping[Partition, tuple[int, float]], ends: Mapping[Partition, int]) -> dict[Partition, tuple[int, float]]:
+        """Partitions that have more than was counted, with the place and since when it is the same."""
+        now, found = self._clock.monotonic(), {}
+        for place, end in ends.items():
+            wanted = self._next.get(place.number, end)
+            if wanted < end:
+                known = before.get(place)
+                found[place] = known if known is not None and known[0] == wanted else (wanted, now)
+                if found[place][1] < now:
+                    self._go_back(place.number)
+                if now - found[place][1] > STUCK_S:
+                    self._fatal(f"{place} stands still at {wanted}, its end is {end}", None)
         return found
 
     # ending
 
     async def _start_faust(self) -> None:
+        self._app.consumer.seek_to_committed = self._seek_to_saved
         await self._app.start()
         await self._app.wait_until_stopped()
         if self._app.crash_reason is not None:
@@ -323,7 +377,7 @@ def _application(kafka: str, instance: str, state: Path) -> Any:
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=10,
         broker_heartbeat_interval=3,
-        broker_commit_interval=0.5,
+        broker_commit_interval=3600,
         producer_acks=-1,
         producer_compression_type="lz4",
         topic_allow_declare=False,
