@@ -181,35 +181,37 @@ async def measured(where: Mapping[str, Any], state: Path, count: int) -> dict[st
     meter = Meter(where, state)
     meter.start()
     try:
+        figures: dict[str, Any] = {"command": "make bench-money"}
         await send(bootstrap, [outgoing(record) for record in (*traffic.configuration([traffic.HOT]), *traffic.routes())])
         await asyncio.sleep(SETTLED_S)
-        figures: dict[str, Any] = {"command": "make bench-money"}
-        figures["one_tenant"] = await saturated(meter, bootstrap, traffic.asked("hot", [traffic.HOT], count, now_ms))
-        say(f"one tenant: {figures['one_tenant']}")
         before = meter.memory()
         await send(bootstrap, [outgoing(record) for record in traffic.configuration(names)])
-        await asyncio.sleep(SETTLED_S)
+        await asyncio.sleep(SETTLED_S * 2)
         figures["bytes_per_idle_tenant"] = round((meter.memory() - before) / TENANTS)
         say(f"memory: {figures['bytes_per_idle_tenant']} bytes an idle tenant")
+        figures["one_tenant"] = await saturated(meter, bootstrap, traffic.asked("hot", [traffic.HOT], count, now_ms))
+        say(f"one tenant: {figures['one_tenant']}")
         figures["ten_thousand_tenants"] = await saturated(meter, bootstrap, traffic.asked("many", names, count, now_ms))
         say(f"ten thousand tenants: {figures['ten_thousand_tenants']}")
         steadily = traffic.asked("steady", names, min(count, 25_000), now_ms)
         figures["half_the_goal"] = await steady(bootstrap, steadily, GOAL_PER_S // 2)
         say(f"half the goal: {figures['half_the_goal']}")
-        figures["rebuilt"] = await _rebuilt(where, bootstrap, count, now_ms)
+        figures["rebuilt"] = await _rebuilt(meter, where, bootstrap, count, now_ms)
         say(f"rebuilt: {figures['rebuilt']}")
         return figures
     finally:
         meter.stop()
 
 
-async def _rebuilt(where: Mapping[str, Any], bootstrap: str, count: int, now_ms: int) -> dict[str, Any]:
+async def _rebuilt(meter: Meter, where: Mapping[str, Any], bootstrap: str, count: int, now_ms: int) -> dict[str, Any]:
     """Of all that was admitted, the hot tenant's is settled and the rest is open."""
     await send(bootstrap, [outgoing(record) for record in traffic.ended("hot", [traffic.HOT], count, now_ms)])
     await asyncio.sleep(SETTLED_S * 3)
+    before = meter.cpu_s()
     seconds = await asyncio.to_thread(rebuild, where)
+    cpu_s = round(meter.cpu_s() - before, 2)
     admitted = sum((await ends(bootstrap, REQUEST_ADMITTED.name)).values())
-    return {"admitted": admitted, "settled": count, "seconds": round(seconds, 2)}
+    return {"admitted": admitted, "settled": count, "seconds": round(seconds, 2), "cpu_s": cpu_s}
 
 
 if __name__ == "__main__":

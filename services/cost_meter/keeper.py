@@ -21,10 +21,9 @@ from daytwo.errors import RetryableError
 from daytwo.records import TenantConfigured
 from services.cost_meter.budget import Caps, Window
 from services.cost_meter.history import Admitted, Ended, History
-from services.cost_meter.ledger_view import TOTAL
 from services.cost_meter.ports import Settled, Unsettled
 from services.cost_meter.redis_gate import LOCK
-from services.cost_meter.redis_holdings import differences, oldest_open_ms
+from services.cost_meter.redis_holdings import differences, oldest_open_ms, settled_in_total
 from services.cost_meter.redis_ledger import RedisLedger, unavailable
 from services.cost_meter.restoring import admitted_again, unreserved
 from services.cost_meter.tenants import Tenants
@@ -37,8 +36,9 @@ MARK_S: Final = 5.0
 """How often the ledger is marked: so much more of the log is played than was lost."""
 MARGIN_MS: Final = 60_000
 """How far the clocks of processes may differ."""
-AT_ONCE: Final = 500
+AT_ONCE: Final = 1000
 AGAIN_S: Final = 0.2
+STOP_S: Final = 3.0
 
 
 class NotRebuiltError(RetryableError):
@@ -71,6 +71,7 @@ class LedgerKeeper:
         self._clock = clock
         self._trust_log = trust_log
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         await self._history.start()
@@ -78,13 +79,15 @@ class LedgerKeeper:
 
     async def stop(self) -> None:
         if self._task is not None:
+            self._stopping.set()
+            self._ledger.gate.shut()
+            await asyncio.wait([self._task], timeout=STOP_S)
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
         await self._history.stop()
 
     async def _keep(self) -> None:
         gate = self._ledger.gate
-        while True:
+        while not self._stopping.is_set():
             try:
                 gate.closed.clear()
                 if await gate.is_open():
@@ -109,21 +112,22 @@ class LedgerKeeper:
             run_id = await gate.run_id()
             if not await gate.take_turn(run_id):
                 return None
-            turn = asyncio.create_task(gate.keep_turn(run_id), name="ledger-turn")
+            done = asyncio.Event()
+            turn = asyncio.create_task(gate.keep_turn(run_id, done), name="ledger-turn")
             try:
                 self._ledger.doubt()
                 started_ms = self._clock.now_ms()
-                rebuilt = await self._play_all(started_ms)
+                rebuilt = await self._play_all()
                 opened = await gate.open(run_id, started_ms)
             finally:
-                turn.cancel()
-                await asyncio.gather(turn, return_exceptions=True)
+                done.set()
+                await turn
                 with contextlib.suppress(RedisError, OSError):
                     await gate.give_up(run_id)
         rebuilt.seconds = self._clock.monotonic() - begun
         return rebuilt if opened else None
 
-    async def _play_all(self, started_ms: int) -> Rebuilt:
+    async def _play_all(self) -> Rebuilt:
         empty = not await self._ledger.tenants()
         since_ms = await self._since()
         if empty and not self._trust_log and not await self._history.whole():
@@ -134,9 +138,10 @@ class LedgerKeeper:
         tenants = Tenants()
         tenants.rows.update(await self._history.tenants())
         rebuilt = Rebuilt(since_ms=since_ms)
-        await self._play(since_ms, tenants, rebuilt)
+        await self._history.begin(since_ms)
+        await self._play(tenants, rebuilt)
         # What was on its way to the log while it was read.
-        await self._play(started_ms - MARGIN_MS, tenants, rebuilt)
+        await self._play(tenants, rebuilt)
         await self._compare(rebuilt, whole=empty)
         return rebuilt
 
@@ -148,11 +153,11 @@ class LedgerKeeper:
         oldest_ms = await oldest_open_ms(self._ledger)
         return min(marked_ms, marked_ms if oldest_ms is None else oldest_ms) - MARGIN_MS
 
-    async def _play(self, since_ms: int | None, tenants: Tenants, rebuilt: Rebuilt) -> None:
-        async for admitted in _chunks(self._history.admitted(since_ms)):
+    async def _play(self, tenants: Tenants, rebuilt: Rebuilt) -> None:
+        async for admitted in _chunks(self._history.admitted()):
             rebuilt.admitted += len(admitted)
             await self._ledger.restore([admitted_again(one, _windows(one, tenants)) for one in admitted], gate=LOCK)
-        async for ended in _chunks(self._history.ended(since_ms)):
+        async for ended in _chunks(self._history.ended()):
             await self._settle(ended, tenants, rebuilt)
 
     async def _settle(self, ended: Sequence[Ended], tenants: Tenants, rebuilt: Rebuilt) -> None:
@@ -169,8 +174,7 @@ class LedgerKeeper:
         """What is reserved must be what is open; and where all was played, what is settled the sum of it."""
         wrong = await differences(self._ledger)
         if whole:
-            accounts = await self._ledger.all_accounts()
-            settled = {name: next((c.settled_nano for c in a.counters if c.path == TOTAL), 0) for name, a in accounts.items()}
+            settled = await settled_in_total(self._ledger, list(rebuilt.settled_nano))
             wrong += [
                 f"{name}: {settled.get(name, 0)} nano-dollars settled, {nano} on the log"
                 for name, nano in rebuilt.settled_nano.items()
@@ -200,9 +204,15 @@ _NO_CAPS: Final = Caps(TenantConfigured(tenant=""))
 
 
 async def _chunks(batches: AsyncIterator[Sequence[T]]) -> AsyncIterator[Sequence[T]]:
+    """As many at once as make one wait for Redis' disk worth while, however few the log gives at a time."""
+    waiting: list[T] = []
     async for batch in batches:
-        for first in range(0, len(batch), AT_ONCE):
-            yield batch[first : first + AT_ONCE]
+        waiting += batch
+        while len(waiting) >= AT_ONCE:
+            yield waiting[:AT_ONCE]
+            del waiting[:AT_ONCE]
+    if waiting:
+        yield waiting
 
 
 def _tell(rebuilt: Rebuilt) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from daytwo.records import TenantConfigured
 from services.cost_meter.budget import Caps
 from services.cost_meter.ports import Account, Counter
-from services.cost_meter.tenants import Tenants
 
 TOTAL = "tenant//total/total"
 """Path of the counter that every request of a tenant is booked in."""
 
 
-def ledger_view(accounts: Mapping[str, Account], tenants: Tenants) -> dict[str, Any]:
+def ledger_view(accounts: Mapping[str, Account], tenants: Mapping[str, TenantConfigured]) -> dict[str, Any]:
     """By tenant: in total, in each window with the limits of now (null: no cap), and what is open. Nano-dollars and tokens."""
     return {"tenants": {name: _tenant(account, _caps(name, tenants)) for name, account in accounts.items()}}
 
 
-def _caps(name: str, tenants: Tenants) -> Caps | None:
+def _caps(name: str, tenants: Mapping[str, TenantConfigured]) -> Caps | None:
     tenant = tenants.get(name)
     return None if tenant is None else Caps(tenant)
 

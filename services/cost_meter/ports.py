@@ -78,6 +78,8 @@ class Settlement:
     """Input and output together, 0 to budget.LARGEST."""
     partition: int
     offset: int
+    attempts: Sequence[tuple[str, int]] = ()
+    """Ids and nano-dollars of the attempts that the cost is the sum of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,8 @@ class Ledger(Protocol):
     async def settle(self, settlement: Settlement) -> Settled | Unsettled:
         """Releases the reservation and books the cost, in the windows it was reserved in; the first settlement holds.
 
-        Does nothing for a request that is not there, or whose fingerprint is another.
+        A later one books, in the same windows, the attempts that none before it had: what was bought is booked once, however the
+        request ended first. Does nothing for a request that is not there, or whose fingerprint is another.
         """
         ...
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from services.cost_meter.ledger_view import TOTAL
 from services.cost_meter.redis_ledger import RedisLedger, text
 
 AT_ONCE: Final = 500
@@ -54,6 +55,14 @@ async def _counters(ledger: RedisLedger, tenants: Sequence[str]) -> list[str]:
     return [text(key) for keys in await pipeline.execute() for key in keys]
 
 
+async def settled_in_total(ledger: RedisLedger, tenants: Sequence[str]) -> Mapping[str, int]:
+    """Nano-dollars."""
+    pipeline = ledger.redis.pipeline(transaction=False)
+    for tenant in tenants:
+        pipeline.hget(f"{{{tenant}}}/spent/{TOTAL}", "settled")
+    return dict(zip(tenants, [int(nano or 0) for nano in await pipeline.execute()], strict=True))
+
+
 def _summed(holdings: Sequence[Holding]) -> Mapping[str, tuple[int, int, int]]:
     sums: dict[str, tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
     for holding in holdings:
@@ -85,11 +94,14 @@ async def _holdings(ledger: RedisLedger, tenants: Sequence[str]) -> list[Holding
         pipeline = ledger.redis.pipeline(transaction=False)
         for key in keys[first : first + AT_ONCE]:
             pipeline.hmget(key, *_HELD)
-        holdings += [_holding(row) for row in await pipeline.execute()]
+        rows = zip(keys[first : first + AT_ONCE], await pipeline.execute(), strict=True)
+        holdings += [_holding(key.partition("/")[0], row) for key, row in rows]
     return holdings
 
 
-def _holding(row: Sequence[bytes | None]) -> Holding:
+def _holding(tag: str, row: Sequence[bytes | None]) -> Holding:
     at_ms, nano, tokens, opened, counters = row
-    keys = (counters or b"").decode().split("\n") if counters else []
+    paths = (counters or b"").decode().split("\n") if counters else []
+    # Until version 2 the whole key was written down.
+    keys = [path if path.startswith("{") else f"{tag}/spent/{path}" for path in paths]
     return Holding(int(at_ms or 0), int(nano or 0), int(tokens or 0), int(opened or 0), keys)

@@ -144,8 +144,9 @@ class CostMeter:
         """Books what a request has cost. One that was never accepted has no fingerprint, and nothing reserved."""
         if not record.fingerprint:
             return []
+        attempts = tuple((attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts)
         tokens = record.usage.input_tokens + record.usage.output_tokens
-        if not 0 <= record.cost_nano <= LARGEST or not 0 <= tokens <= LARGEST:
+        if not all(0 <= amount <= LARGEST for amount in (record.cost_nano, tokens, *(cost for _, cost in attempts))):
             raise TerminalError("internal_error", f"a cost of {record.cost_nano} nano-dollars, {tokens} tokens; its reservation stays")
         settlement = Settlement(
             tenant=record.tenant,
@@ -155,6 +156,7 @@ class CostMeter:
             tokens=tokens,
             partition=context.partition,
             offset=context.offset,
+            attempts=attempts,
         )
         settled = await self._ledger.settle(settlement)
         if isinstance(settled, Unsettled) and not settled.known and record.cost_nano:
@@ -169,7 +171,7 @@ class CostMeter:
         return [ended_by(record.request, error, now_ms=self._clock.now_ms(), fingerprint=record.fingerprint, steps=steps)]
 
     async def view(self) -> Any:
-        return ledger_view(await self._ledger.accounts(), self.tenants)
+        return ledger_view(await self._ledger.accounts(), self.tenants.rows)
 
     async def _book_unreserved(self, record: RequestFinished, settlement: Settlement, context: Context) -> None:
         """What was spent is booked, though the ledger has forgotten that it was reserved."""

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
-from daytwo.flow import Table
+from daytwo.flow import Change, Table
 from daytwo.records import TenantConfigured
 from daytwo.topics import TENANT_CONFIGURED
 from services.cost_meter.budget import Caps
 
-BUSY: Final = 4096
+BUSY: Final = 16_384
 """Tenants whose caps are kept ready; beyond that all are made anew."""
+
+
+_PARTS: Final = (
+    "caps",
+    "over_budget",
+    "models",
+    "embedding_model",
+    "cache",
+    "default_timeout_ms",
+    "max_timeout_ms",
+    "token_caps",
+    "concurrency_caps",
+    "rate_limits",
+    "at_limit",
+    "cheaper_route",
+    "unpriced_bound",
+)
 
 
 class Tenants(Table[TenantConfigured]):
@@ -19,6 +39,19 @@ class Tenants(Table[TenantConfigured]):
     def __init__(self) -> None:
         super().__init__(TENANT_CONFIGURED)
         self._ready: dict[str, tuple[TenantConfigured, Caps]] = {}
+        self._shared: dict[Hashable, Any] = {}
+
+    async def apply(self, changes: Sequence[Change[TenantConfigured]]) -> None:
+        """Equal parts are held once: ten thousand tenants on three plans have three plans."""
+        if len(self._shared) > BUSY:
+            self._shared.clear()
+        await super().apply([replace(c, key=sys.intern(c.key), record=self._lean(c.record)) for c in changes])
+
+    def _lean(self, tenant: TenantConfigured | None) -> TenantConfigured | None:
+        if tenant is None:
+            return None
+        parts = {name: self._shared.setdefault(part, part) for name in _PARTS if (part := getattr(tenant, name)) is not None}
+        return replace(tenant, tenant=sys.intern(tenant.tenant), **parts)
 
     def caps(self, tenant: TenantConfigured) -> Caps:
         ready = self._ready.get(tenant.tenant)

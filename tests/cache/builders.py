@@ -154,9 +154,13 @@ class Replica:
         self.tenants.rows[tenant] = TenantConfigured(tenant=tenant, cache=policy)
 
     async def ask(self, record: RequestEmbedded, *, arrived_ms: int | None = None) -> RequestFinished | RequestGrounded:
+        output = await self.output(record, arrived_ms=arrived_ms)
+        assert isinstance(output, RequestFinished | RequestGrounded)
+        return output
+
+    async def output(self, record: RequestEmbedded, *, arrived_ms: int | None = None) -> Output:
         assert self._answer is not None
         (output,) = await self._answer(record, self._context(arrived_ms))
-        assert isinstance(output, RequestFinished | RequestGrounded)
         return output
 
     async def hear(self, end: RequestFinished) -> Sequence[Output]:

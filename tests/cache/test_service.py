@@ -9,7 +9,7 @@ import pytest
 
 from daytwo.errors import TerminalError
 from daytwo.flow import Change, Tombstone
-from daytwo.records import AnswerLearned, CachePolicy, Message, RequestFinished, RequestGrounded, Tool
+from daytwo.records import AnswerLearned, CachePolicy, LimitHit, Message, RequestFinished, RequestGrounded, RequestWaiting, Tool
 from daytwo.topics import ANSWER_LEARNED
 from tests.cache.builders import POLICY, START_MS, ManualClock, Replica, again, answer, embedded, failure, result, settle, vector
 from tests.cache.fake_answers import FakeAnswers
@@ -210,6 +210,18 @@ async def test_at_the_cap_a_cached_answer_is_given_and_anything_else_refused(rep
     assert isinstance(miss, RequestFinished)
     assert (miss.outcome, miss.reason, miss.retry_after_ms) == ("refused", "budget_exceeded", 3_000)
     assert not answers.flights
+
+
+async def test_what_has_no_cached_answer_goes_back_where_its_tenant_lets_something_else_be_tried(replica: Replica) -> None:
+    hit = LimitHit(scope="tenant", subject="", kind="money", period="day", limit=9, used=9, wanted=1)
+    asked = embedded("Something else", cache_only=True)
+    record = replace(asked, admission=replace(asked.admission, round=2, then=("wait", "cheaper_route"), limit_hit=hit))
+
+    back = await replica.output(record)
+
+    assert isinstance(back, RequestWaiting)
+    assert (back.request, back.fingerprint, back.limit_hit) == (record.request, record.fingerprint, hit)
+    assert (back.round, back.then, back.until_ms) == (2, ("wait", "cheaper_route"), 0)
 
 
 async def test_at_the_cap_an_equal_question_in_flight_is_waited_for(replica: Replica, clock: ManualClock) -> None:

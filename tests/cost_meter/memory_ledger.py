@@ -34,6 +34,7 @@ class Entry:
     paths: Sequence[str]
     round: int
     closed: Closed | None = None
+    booked: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -94,7 +95,14 @@ class MemoryLedger:
         known = book.requests.get(settlement.request_id)
         if known is None:
             return Unsettled(known=False)
-        if known.closed or known.fingerprint != settlement.fingerprint:
+        if known.fingerprint != settlement.fingerprint:
+            return Unsettled(known=True)
+        late = [(each, cost) for each, cost in settlement.attempts if each not in known.booked]
+        known.booked.update(each for each, _ in late)
+        if known.closed:
+            for path in known.paths:
+                if not path.endswith("/open/now"):
+                    book.add(path, settled_nano=sum(cost for _, cost in late))
             return Unsettled(known=True)
         for path in known.paths:
             if path.endswith("/open/now"):

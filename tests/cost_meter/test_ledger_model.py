@@ -36,6 +36,7 @@ THROTTLED = AtLimit(hit=LimitHit(scope="tenant", subject="", kind="token_rate", 
 AnyCap = Cap | TokenCap | ConcurrencyCap
 subjects = st.fixed_dictionaries({scope: st.sampled_from(["", "ann", "abe", "bob"]) for scope in SCOPES[1:]})
 ids = st.sampled_from([f"r-{number}" for number in range(8)])
+costs = st.dictionaries(st.sampled_from(["a-1", "a-2", "a-3"]), st.integers(0, 400))
 fingerprints = st.sampled_from(["f-1", "f-1", "f-1", "f-2"])
 
 
@@ -112,9 +113,18 @@ class Model(RuleBasedStateMachine):
         assert window.limit_tokens is None or counter.settled_tokens + counter.reserved_tokens <= window.limit_tokens
         assert window.limit_requests is None or counter.open <= window.limit_requests
 
-    @rule(request_id=ids, fingerprint=fingerprints, cost=st.integers(0, 400), tokens=st.integers(0, 40), offset=st.integers(0, 10**12))
-    def settle(self, request_id: str, fingerprint: str, cost: int, tokens: int, offset: int) -> None:
-        end = settlement(cost, tokens=tokens, tenant=self.tenant, request_id=request_id, fingerprint=fingerprint, offset=offset)
+    @rule(request_id=ids, fingerprint=fingerprints, costs=costs, tokens=st.integers(0, 40), offset=st.integers(0, 10**12))
+    def settle(self, request_id: str, fingerprint: str, costs: dict[str, int], tokens: int, offset: int) -> None:
+        """A result; each attempt is booked at most once, whichever results list it."""
+        end = settlement(
+            sum(costs.values()),
+            tokens=tokens,
+            tenant=self.tenant,
+            request_id=request_id,
+            fingerprint=fingerprint,
+            offset=offset,
+            attempts=tuple(costs.items()),
+        )
         settled = self.run(self.other.settle(end))
         if self.other is not self.model:
             assert settled == self.run(self.model.settle(end))
