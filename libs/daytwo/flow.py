@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol
 
+from prometheus_client.registry import Collector
+
 from daytwo.clock import Clock
 from daytwo.errors import DaytwoError
 from daytwo.records import StepTime
@@ -158,3 +160,5 @@ class Service:
     """The same for the bytes of their values; the read that passes it may bring a record of each partition more."""
     views: Mapping[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     """Read-only JSON views for operators, by path, beside /health and /metrics."""
+    collectors: Sequence[Collector] = ()
+    """Metrics of its own, beside those of the loop."""

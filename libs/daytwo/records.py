@@ -1669,6 +1669,43 @@ class _PriceConfigured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLevel:
+    """How full the bucket of a rate limit is."""
+
+    kind: str
+    """requests or tokens."""
+    period: str
+    """minute or day."""
+    level: int
+    """In requests or tokens, times the seconds of the period."""
+    second: int
+    """As of the beginning of this second, epoch seconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RateLevel:
+        new: Any = _RateLevel()
+        new.kind = value["kind"]
+        new.period = value["period"]
+        new.level = value["level"]
+        new.second = value["second"]
+        new.__class__ = RateLevel
+        made: RateLevel = new
+        return made
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "period": self.period,
+            "level": int64(self.level),
+            "second": int64(self.second),
+        }
+
+
+class _RateLevel:
+    __slots__ = RateLevel.__slots__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
     """A limit per time that is enforced by throttling: what is in flight may pass it (docs/money.md)."""
 
@@ -2272,6 +2309,39 @@ class _RequestWaiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondUsed:
+    """What was used in one second."""
+
+    second: int
+    """Epoch seconds."""
+    requests: int
+    """Requests admitted."""
+    tokens: int
+    """Tokens charged, input and output."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> SecondUsed:
+        new: Any = _SecondUsed()
+        new.second = value["second"]
+        new.requests = value["requests"]
+        new.tokens = value["tokens"]
+        new.__class__ = SecondUsed
+        made: SecondUsed = new
+        return made
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "second": int64(self.second),
+            "requests": int64(self.requests),
+            "tokens": int64(self.tokens),
+        }
+
+
+class _SecondUsed:
+    __slots__ = SecondUsed.__slots__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
     """A key a tenant signs with."""
 
@@ -2480,6 +2550,173 @@ class _ThrottlePublished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageBucket:
+    """Sums of one bucket of event time and one model."""
+
+    width: str
+    """minute, hour, day or week."""
+    start_ms: int
+    """Beginning, epoch milliseconds; 0: those that came too late for their own."""
+    model: str
+    """Model, or empty where none answered."""
+    requests: int
+    """Requests that ended."""
+    refused: int
+    """Of these, refused."""
+    cached: int
+    """Of these, answered from the cache."""
+    usage: Usage
+    """Tokens charged."""
+    cost_nano: int
+    """Nano-dollars spent."""
+    saved_nano: int
+    """Nano-dollars saved by the cache."""
+    changed: bool
+    """True: it is not on usage-windowed as it is here."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> UsageBucket:
+        new: Any = _UsageBucket()
+        new.width = value["width"]
+        new.start_ms = value["start_ms"]
+        new.model = value["model"]
+        new.requests = value["requests"]
+        new.refused = value["refused"]
+        new.cached = value["cached"]
+        new.usage = Usage.from_avro(value["usage"])
+        new.cost_nano = value["cost_nano"]
+        new.saved_nano = value["saved_nano"]
+        new.changed = value["changed"]
+        new.__class__ = UsageBucket
+        made: UsageBucket = new
+        return made
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "width": self.width,
+            "start_ms": int64(self.start_ms),
+            "model": self.model,
+            "requests": int64(self.requests),
+            "refused": int64(self.refused),
+            "cached": int64(self.cached),
+            "usage": self.usage.to_avro(),
+            "cost_nano": int64(self.cost_nano),
+            "saved_nano": int64(self.saved_nano),
+            "changed": boolean(self.changed),
+        }
+
+
+class _UsageBucket:
+    __slots__ = UsageBucket.__slots__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEntry:
+    """One request that was admitted, or has ended."""
+
+    offset: int
+    """Where it is in the partition it was read from."""
+    at_ms: int
+    """Event time: the timestamp of that record, epoch milliseconds."""
+    user: str = ""
+    """User, or empty."""
+    workflow: str = ""
+    """Workflow run, or empty."""
+    session: str = ""
+    """Session, or empty."""
+    agent: str = ""
+    """Agent, or empty."""
+    model: str = ""
+    """Model that answered, or empty."""
+    refused: bool = False
+    """Whether it was refused."""
+    cached: bool = False
+    """Whether it was answered from the cache."""
+    usage: Usage = Usage(input_tokens=0, cached_input_tokens=0, output_tokens=0, reasoning_tokens=0, images=0)
+    """Tokens charged."""
+    cost_nano: int = 0
+    """Nano-dollars spent."""
+    saved_nano: int = 0
+    """Nano-dollars saved by the cache."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> UsageEntry:
+        new: Any = _UsageEntry()
+        new.offset = value["offset"]
+        new.at_ms = value["at_ms"]
+        new.user = value["user"]
+        new.workflow = value["workflow"]
+        new.session = value["session"]
+        new.agent = value["agent"]
+        new.model = value["model"]
+        new.refused = value["refused"]
+        new.cached = value["cached"]
+        new.usage = Usage.from_avro(value["usage"])
+        new.cost_nano = value["cost_nano"]
+        new.saved_nano = value["saved_nano"]
+        new.__class__ = UsageEntry
+        made: UsageEntry = new
+        return made
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "offset": int64(self.offset),
+            "at_ms": int64(self.at_ms),
+            "user": self.user,
+            "workflow": self.workflow,
+            "session": self.session,
+            "agent": self.agent,
+            "model": self.model,
+            "refused": boolean(self.refused),
+            "cached": boolean(self.cached),
+            "usage": self.usage.to_avro(),
+            "cost_nano": int64(self.cost_nano),
+            "saved_nano": int64(self.saved_nano),
+        }
+
+
+class _UsageEntry:
+    __slots__ = UsageEntry.__slots__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRecorded:
+    """What one tenant's requests used, as read together from one partition of the road. A reader skips what it has applied: offsets of one place only grow, whatever is written again."""
+
+    tenant: str
+    """Tenant."""
+    topic: str
+    """request-admitted: requests that may cost something; request-finished: what was used."""
+    partition: int
+    """Partition of that topic."""
+    entries: tuple[UsageEntry, ...]
+    """In the order of that partition; the first of each request only."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> UsageRecorded:
+        new: Any = _UsageRecorded()
+        new.tenant = value["tenant"]
+        new.topic = value["topic"]
+        new.partition = int32(value["partition"])
+        new.entries = tuple([UsageEntry.from_avro(item) for item in value["entries"]])
+        new.__class__ = UsageRecorded
+        made: UsageRecorded = new
+        return made
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "topic": self.topic,
+            "partition": int32(self.partition),
+            "entries": [item.to_avro() for item in self.entries],
+        }
+
+
+class _UsageRecorded:
+    __slots__ = UsageRecorded.__slots__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageWindowed:
     """What a subject used in one bucket of event time. The latest record of a key holds; late events make a further one."""
 
@@ -2488,13 +2725,13 @@ class UsageWindowed:
     scope: str
     """tenant, user, workflow, session or agent."""
     subject: str
-    """The user, workflow, session or agent; empty for the tenant."""
+    """The user, workflow, session or agent; empty for the tenant; *other: those beyond the bound of usage-windows."""
     model: str
     """Model as the provider calls it; empty: all models."""
     width: str
     """minute, hour, day or week (from Monday, UTC)."""
     start_ms: int
-    """Beginning of the bucket, epoch milliseconds."""
+    """Beginning of the bucket, epoch milliseconds; 0: those that came too late for their own bucket, of all time."""
     requests: int
     """Requests that ended."""
     refused: int = 0
@@ -2554,3 +2791,60 @@ class UsageWindowed:
 
 class _UsageWindowed:
     __slots__ = UsageWindowed.__slots__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsSaved:
+    """All that usage-windows knows of a subject, with the offsets it knows it from: one value, so that it is never half true."""
+
+    tenant: str
+    """Tenant."""
+    scope: str
+    """tenant, user, workflow, session or agent."""
+    subject: str
+    """The user, workflow, session or agent; empty for the tenant; *other: those beyond the bound."""
+    latest_ms: int
+    """Latest event time so far, never ahead of the clock, epoch milliseconds."""
+    applied: Mapping[str, int]
+    """By place (topic/partition) the offset of the last entry that is in here; what is not above it is skipped."""
+    seconds: tuple[SecondUsed, ...] = ()
+    """The last seconds, for rate limits."""
+    levels: tuple[RateLevel, ...] = ()
+    """Of each rate limit, what was used before those seconds and has not flowed off."""
+    buckets: tuple[UsageBucket, ...] = ()
+    """Minutes, hours, days and weeks that may still change."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """By width the beginning of the latest bucket that is not here any more, epoch milliseconds; what comes for it or one before it is too late."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> WindowsSaved:
+        new: Any = _WindowsSaved()
+        new.tenant = value["tenant"]
+        new.scope = value["scope"]
+        new.subject = value["subject"]
+        new.latest_ms = value["latest_ms"]
+        new.applied = value["applied"]
+        new.seconds = tuple([SecondUsed.from_avro(item) for item in value["seconds"]])
+        new.levels = tuple([RateLevel.from_avro(item) for item in value["levels"]])
+        new.buckets = tuple([UsageBucket.from_avro(item) for item in value["buckets"]])
+        new.dropped = value["dropped"]
+        new.__class__ = WindowsSaved
+        made: WindowsSaved = new
+        return made
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "scope": self.scope,
+            "subject": self.subject,
+            "latest_ms": int64(self.latest_ms),
+            "applied": self.applied,
+            "seconds": [item.to_avro() for item in self.seconds],
+            "levels": [item.to_avro() for item in self.levels],
+            "buckets": [item.to_avro() for item in self.buckets],
+            "dropped": self.dropped,
+        }
+
+
+class _WindowsSaved:
+    __slots__ = WindowsSaved.__slots__
