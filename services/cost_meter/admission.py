@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from daytwo.charging import bound_nano
+from daytwo.pricing import PriceBook
 from daytwo.records import Admission, DeploymentConfigured, RequestSubmitted, TenantConfigured
 from daytwo.routes import candidates
 from services.cost_meter.bound import input_tokens_bound
 from services.cost_meter.budget import LARGEST_NANO, check_caps, dollars
 from services.cost_meter.decisions import Refusal
-from services.cost_meter.pricing import PriceBook
 
 
 def propose(
@@ -28,7 +28,7 @@ def propose(
     routes = candidates(request.model, deployments)
     if not routes:
         return Refusal(reason="unknown_model", detail=f"no active deployment serves {request.model}")
-    quotes = prices.quotes(routes, at_ms)
+    quotes = prices.quotes(routes, at_ms, lane=request.lane, bound=tenant.unpriced_bound if tenant else None)
     if not quotes:
         models = ", ".join(sorted({f"{route.provider}/{route.model}" for route in routes}))
         return Refusal(reason="unpriced_model", detail=f"no price is known for {models}")

@@ -9,6 +9,7 @@ from daytwo.clock import Clock
 from daytwo.codec import decode
 from daytwo.errors import DaytwoError, TerminalError
 from daytwo.flow import Context, Input, Output, Service, Table
+from daytwo.pricing import PriceBook
 from daytwo.records import Admission, RequestAccepted, RequestAdmitted, RequestFinished
 from daytwo.results import ended_by, finished, outcome_of
 from daytwo.topics import DEPLOYMENT_CONFIGURED, REQUEST_ACCEPTED, REQUEST_FINISHED, TENANT_CONFIGURED
@@ -18,7 +19,6 @@ from services.cost_meter.budget import LARGEST_NANO, windows
 from services.cost_meter.decisions import IdReusedError, OverCap, Refusal
 from services.cost_meter.ledger_view import ledger_view
 from services.cost_meter.ports import Closed, Ledger, LogReader, Reservation, Reused, Settlement
-from services.cost_meter.pricing import PriceBook
 from services.cost_meter.settings import Settings
 
 

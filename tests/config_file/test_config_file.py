@@ -133,7 +133,7 @@ def test_every_problem_is_named_at_once_with_its_place() -> None:
         ("tenants: {a: {at_limit: [cheaper_route]}}", "1:25", "add cheaper_route"),
         ("tenants: {a: {at_limit: [refuse, wait]}}", "1:25", "nothing is tried after refuse"),
         (f"{{tenants: {{a: {{cheaper_route: x}}}}, deployments: {{default: {DEPLOYMENT}}}}}", "1:31", "no deployment serves x"),
-        ("prices: [{batch_discount: 150%, provider: p, model: m, valid_from: 2026-01-01, input: $1, output: $1}]", "1:27", "more than 100%"),
+        ("prices: [{batch_discount: 150%, provider: p, model: m, valid_from: 2026-01-01, input: $1, output: $1}]", "1:27", "than 100%"),
         ("tenants: {a: {cache: {threshold: nan}}}", "1:34", "from 0 to 1"),
         ("tenants: {a: {cache: {ttl: 1500ms}}}", "1:28", "whole seconds"),
         ("tenants: {a: {max_timeout: 400d}}", "1:28", "longer than a year"),
@@ -155,6 +155,36 @@ def test_every_problem_is_named_at_once_with_its_place() -> None:
 def test_what_cannot_be_meant_is_refused_where_it_stands(text: str, place: str, what: str) -> None:
     first = next(problem for problem in problems(text) if what in problem)
     assert place in first or not what
+
+
+def test_a_machine_of_ones_own_is_priced_by_its_hour_and_throughput() -> None:
+    file = "prices: [{provider: p, model: m, valid_from: 2026-01-01, machine_hour: $2, throughput: 1000}]"
+
+    (price,) = read(file).records["price-configured"].values()
+
+    assert isinstance(price, PriceConfigured)
+    assert {price.input_nano_per_mtok, price.cached_input_nano_per_mtok, price.output_nano_per_mtok} == {555_555_556}
+    assert (price.machine_hour_nano, price.throughput_tokens_per_s, price.reasoning_nano_per_mtok) == (2_000_000_000, 1000.0, None)
+
+
+def test_a_machine_that_makes_tokens_dear_is_a_warning() -> None:
+    file = "prices: [{provider: p, model: m, valid_from: 2026-01-01, machine_hour: $2, throughput: 0.1}]"
+
+    assert ["tokens a second?" in str(warning) for warning in read(file).warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("output: $1", "input: is missing"),
+        ("machine_hour: $2", "give both or none"),
+        ("machine_hour: $2, throughput: 1000, input: $1, output: $1", "which one holds?"),
+        ("input: 1 EUR, output: $1", "only US dollars"),
+        ("input: $-1, output: $1", "negative"),
+    ],
+)
+def test_half_a_price_is_none(fields: str, said: str) -> None:
+    assert any(said in problem for problem in problems(f"prices: [{{provider: p, model: m, valid_from: 2026-01-01, {fields}}}]"))
 
 
 def test_two_prices_from_the_same_day_are_refused() -> None:
