@@ -146,6 +146,29 @@ def test_a_configuration_that_cannot_be_read_any_more_is_replaced(daytwo: Daytwo
     assert changes(daytwo("apply", written(ONE), "--json"))["acme"] == "changed"
 
 
+def test_who_changed_what_and_when_is_kept_without_secrets(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    daytwo.env["USER"] = "ann"
+    secret = "tenants: {acme: {keys: [{id: k, secret: a-secret-of-acme}], caps: [{scope: tenant, period: day, limit: $6}]}}\n"
+    daytwo("apply", written(ONE))
+    daytwo("apply", written(ONE))
+    daytwo("apply", written(secret), "--by", "bob")
+
+    said = daytwo("changes", "acme", "--json")
+
+    added, changed = said.json
+    assert (added["by"].partition("@")[0], added["before"], added["after"]["caps"][0]["limit_nano"]) == ("ann", None, 5_000_000_000)
+    assert (changed["by"], changed["after"]["caps"][0]["limit_nano"], changed["after"]["keys"]) == ("bob", 6_000_000_000, [{"id": "k"}])
+    assert "a-secret" not in said.out + daytwo("changes").out
+    assert "caps: " in daytwo("changes", "--by", "bob").out
+    assert "old" in daytwo("changes", "old").out, "what was removed, too"
+
+
+def test_nothing_is_recorded_of_a_dry_run(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    daytwo("apply", written(ONE), "--dry-run")
+
+    assert daytwo("changes", "--json").json == []
+
+
 def test_apply_keeps_what_the_file_does_not_speak_of(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
     daytwo.broker.append(outgoing(TenantConfigured(tenant="acme")))
     daytwo("apply", written("prices: []"))

@@ -94,7 +94,7 @@ async def test_a_bound_below_zero_is_none() -> None:
 async def test_the_discount_is_for_the_lane_batch_only() -> None:
     book = await book_of(price(batch_discount_permille=500))
 
-    quotes = [book.quotes([deployment()], NOON, lane=lane)[0] for lane in ("interactive", "batch")]  # type: ignore[arg-type]
+    quotes = [book.quotes([deployment()], NOON, lane=lane)[0] for lane in ("interactive", "batch")]
 
     assert [quote.discount_permille for quote in quotes] == [0, 500]
 

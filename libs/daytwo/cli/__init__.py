@@ -13,6 +13,7 @@ from daytwo.errors import DaytwoError
 
 COMMANDS = {
     "apply": "Check daytwo.yaml and publish what changed.",
+    "changes": "Who changed which cap, price or deployment, and when.",
     "ask": "Ask one question and print the answer.",
     "send": "Submit many requests, one JSON object a line.",
     "results": "Show results, or follow them live.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -46,6 +47,7 @@ class Site:
     given_kafka: str | None = None
     grace: float = 10.0
     """Seconds a client waits beyond the deadline."""
+    host: str = field(default_factory=platform.node)
 
     def at(self, kafka: str | None) -> Site:
         return replace(self, given_kafka=kafka)
@@ -58,6 +60,11 @@ class Site:
             return _run(work)
         except ClientError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+
+    @property
+    def who(self) -> str:
+        """Who works here, for the records that ask for it: ann@laptop."""
+        return f"{self.env.get('LOGNAME') or self.env.get('USER') or 'somebody'}@{self.host or 'somewhere'}"
 
     @cached_property
     def stack(self) -> Mapping[str, Any]:
