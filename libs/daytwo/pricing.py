@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from genai_prices.data import providers
 from genai_prices.data_snapshot import DataSnapshot
@@ -56,6 +56,14 @@ class PriceBook(Table[PriceConfigured]):
     def __init__(self) -> None:
         super().__init__(PRICE_CONFIGURED)
         self._overrides: dict[tuple[str, str], list[PriceConfigured]] = {}
+
+    @classmethod
+    def of(cls, rows: Iterable[PriceConfigured]) -> Self:
+        """A book that follows nothing."""
+        book = cls()
+        book.rows = {PRICE_CONFIGURED.key(row): row for row in rows}
+        book._overrides = _latest_first(book.rows.values())
+        return book
 
     async def apply(self, changes: Sequence[Change[PriceConfigured]]) -> None:
         await super().apply(changes)

@@ -21,6 +21,9 @@ COMMANDS = {
     "topics": "Compare the topics that are declared with those that exist.",
     "dead-letters": "List, show and replay what could not be processed.",
     "usage": "Requests, tokens and money by tenant, user or model.",
+    "prices": "What models cost, and which have no price.",
+    "reprice": "What the same traffic would have cost at other prices.",
+    "reconcile": "Hold a provider's own bill against the log.",
     "audit": "Read the log and check that nothing was lost or paid twice.",
     "status": "What runs, how it is, and how far behind it is.",
 }

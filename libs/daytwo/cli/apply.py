@@ -47,7 +47,7 @@ def command(site: Site, file: Path, dry_run: bool, by: str | None, as_json: bool
     whole truth of its kind: what it no longer names is removed. A section that is not there is left alone. Services
     follow live, within a second. Who changed what is kept: `daytwo changes`. docs/configuration.md lists every key.
     """
-    config = _checked(file, site, as_json)
+    config = checked(file, site, as_json)
     changes = site.run(_changes(site.broker, config))
     if not dry_run:
         history = recorded(changes, by=by or site.who, source=str(file), at_ms=site.clock.now_ms(), change_id=str(uuid.uuid4()))
@@ -59,7 +59,8 @@ def command(site: Site, file: Path, dry_run: bool, by: str | None, as_json: bool
         _tell(changes, dry_run)
 
 
-def _checked(file: Path, site: Site, as_json: bool) -> Config:
+def checked(file: Path, site: Site, as_json: bool) -> Config:
+    """What the file says; where it is wrong, all problems are told, and the command ends."""
     try:
         config = load(file, site.env)
     except ConfigError as error:

@@ -1,0 +1,107 @@
+"""Prices, repricing and bills, as a person types it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from daytwo.broker import outgoing
+from daytwo.records import DeploymentConfigured, Usage
+from daytwo.topic import Record
+from daytwo.topics import COST_CORRECTED
+from tests.cli.conftest import Daytwo
+from tests.money.builders import COST, admitted, finished, started
+
+MOCK = DeploymentConfigured(deployment="mock", provider="mock", model="mock-1", base_url="http://mock/v1", aliases=())
+UNHEARD_OF = DeploymentConfigured(deployment="new", provider="nobody", model="unheard-of", base_url="http://mock/v1", aliases=())
+MOST = Usage(input_tokens=50, output_tokens=20)
+PRICES = "prices: [{provider: mock, model: mock-1, valid_from: 1970-01-01, input: $0.5, output: $1}]\n"
+
+
+def on_the_log(daytwo: Daytwo, *records: Record) -> None:
+    for record in records:
+        daytwo.broker.append(outgoing(record))
+
+
+def spent(daytwo: Daytwo) -> None:
+    on_the_log(
+        daytwo,
+        MOCK,
+        admitted(),
+        started("a1"),
+        finished("a1"),
+        started("a2", request_id="r2"),
+        finished("a2", request_id="r2", outcome="unknown", reason="timeout", cost_nano=90_000, usage=MOST),
+        admitted("r2"),
+    )
+
+
+def test_a_deployment_without_a_price_is_named_and_is_exit_code_one(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    on_the_log(daytwo, MOCK, UNHEARD_OF)
+    daytwo("apply", written(PRICES))
+
+    said = daytwo("prices", "missing", "--json")
+
+    assert (said.code, [row["model"] for row in said.json["deployments"]]) == (1, ["unheard-of"])
+    listed = {row["deployment"]: row["price"] for row in daytwo("prices", "list", "--json").json}
+    assert (listed["mock"]["input_nano_per_mtok"], listed["new"]) == (500_000_000, None)
+    assert "no price: refused" in daytwo("prices", "list").out
+
+
+def test_the_same_traffic_at_other_prices_rewrites_nothing(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    spent(daytwo)
+    before = len(daytwo.broker.records("attempt-finished"))
+
+    said = daytwo("reprice", "--from", "1970-01-01", "--prices", written(PRICES), "--json")
+
+    assert said.json["total"] == {"attempts": 2, "was_nano": COST + 90_000, "would_nano": COST // 2 + 45_000, "kept": 0, "kept_nano": 0}
+    assert len(daytwo.broker.records("attempt-finished")) == before
+    assert not daytwo.broker.records(COST_CORRECTED.name)
+
+
+def test_recorded_twice_the_same_prices_correct_once(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    spent(daytwo)
+    arguments = ("reprice", "--from", "1970-01-01", "--prices", written(PRICES), "--record")
+    daytwo(*arguments)
+
+    said = daytwo(*arguments, "--json")
+
+    assert said.json["total"]["was_nano"] == COST + 90_000, "its own corrections are not what it was"
+    ids = {raw.key for raw in daytwo.broker.records(COST_CORRECTED.name)}
+    assert len(ids) == 2
+
+
+def test_a_model_that_the_new_prices_do_not_know_is_exit_code_one(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    spent(daytwo)
+
+    said = daytwo("reprice", "--from", "1970-01-01", "--prices", written("prices: []\n"))
+
+    assert (said.code, "no price for mock-1" in said.err) == (1, True)
+
+
+def test_a_bill_is_held_against_the_log_and_unknown_attempts_are_never_booked_too_low(daytwo: Daytwo, tmp_path: Path) -> None:
+    spent(daytwo)
+    bill = tmp_path / "bill.json"
+    calls = [{"attempt_id": name, "prompt_tokens": 10, "completion_tokens": 5, "charged": True} for name in ("a1", "a2")]
+    bill.write_text(json.dumps({"calls": calls}))
+
+    said = daytwo("reconcile", "--bill", bill, "--json", "--record")
+
+    counts = {kind: said.json[kind] for kind in ("equal", "missing", "different", "unknown", "under_booked", "recorded")}
+    assert counts == {"equal": 1, "missing": 0, "different": 0, "unknown": 1, "under_booked": 0, "recorded": 1}
+    assert said.code == 0
+    again = daytwo("reconcile", "--bill", bill, "--json").json
+    assert (again["equal"], again["unknown"]) == (2, 0), "the correction is counted"
+
+
+def test_what_is_on_the_bill_and_not_on_the_log_is_exit_code_one(daytwo: Daytwo, tmp_path: Path) -> None:
+    spent(daytwo)
+    bill = tmp_path / "bill.csv"
+    bill.write_text("attempt_id,input_tokens,output_tokens\na1,10,5\nnever-made,1,1\n")
+
+    said = daytwo("reconcile", "--bill", bill)
+
+    assert (said.code, "never-made" in said.out) == (1, True)
+    (tmp_path / "none.csv").write_text("<html>")
+    assert daytwo("reconcile", "--bill", tmp_path / "none.csv").code == 1
