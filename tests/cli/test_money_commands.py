@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from daytwo.broker import outgoing
-from daytwo.records import DeploymentConfigured, Usage
+from daytwo.clock import SystemClock
+from daytwo.money.weeks import DAY_MS, start_of
+from daytwo.records import DeploymentConfigured, Usage, UsageWindowed
 from daytwo.topic import Record
 from daytwo.topics import COST_CORRECTED
 from tests.cli.conftest import Daytwo
@@ -105,3 +107,67 @@ def test_what_is_on_the_bill_and_not_on_the_log_is_exit_code_one(daytwo: Daytwo,
     assert (said.code, "never-made" in said.out) == (1, True)
     (tmp_path / "none.csv").write_text("<html>")
     assert daytwo("reconcile", "--bill", tmp_path / "none.csv").code == 1
+
+
+# trends
+
+
+def a_day(start_ms: int, dollars: float, tenant: str = "acme", model: str = "") -> UsageWindowed:
+    return UsageWindowed(
+        tenant=tenant,
+        scope="tenant",
+        subject="",
+        model=model,
+        width="day",
+        start_ms=start_ms,
+        requests=10,
+        usage=Usage(input_tokens=900, output_tokens=100),
+        cost_nano=round(dollars * 1_000_000_000),
+        published_at_ms=start_ms,
+    )
+
+
+def weeks_of_days(daytwo: Daytwo, last_dollars: float) -> None:
+    """Nine weeks of ten dollars a day; the days since this week's Monday (or, on a Monday, since the last) cost otherwise."""
+    today = start_of("day", SystemClock().now_ms())
+    monday = start_of("week", today - DAY_MS)
+    start = monday - 9 * 7 * DAY_MS
+    on_the_log(daytwo, *(a_day(at, last_dollars if at >= monday else 10) for at in range(start, today, DAY_MS)))
+
+
+def test_this_week_is_held_against_the_eight_before_and_shown_as_a_picture(daytwo: Daytwo) -> None:
+    weeks_of_days(daytwo, 40)
+
+    (trend,) = daytwo("trends", "--json").json["trends"]
+
+    assert (trend["judgement"], len(trend["before"]), "requests" in trend["reason"]) == ("high", 8, True)
+    said = daytwo("trends", "--tenant", "acme").out
+    assert "this week" in said
+    assert "█" in said
+    assert "unusual below [ or above ]: high" in said
+
+
+def test_the_day_a_budget_runs_out_is_told_with_a_range(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    weeks_of_days(daytwo, 10)
+    daytwo("apply", written("tenants: {acme: {caps: [{scope: tenant, period: total, limit: '$10,000'}]}}\n"))
+
+    (budget,) = daytwo("trends", "--json").json["budgets"]
+
+    found = budget["forecast"]
+    assert found["earliest_ms"] == found["at_ms"] == found["latest_ms"]
+    assert (found["at_ms"] - SystemClock().now_ms()) // DAY_MS == (10_000 * 10**9 - budget["used_nano"]) // (10 * 10**9) - 1
+    assert "$10,000.00" in daytwo("trends").out
+
+
+def test_of_a_late_bucket_the_latest_record_counts(daytwo: Daytwo) -> None:
+    weeks_of_days(daytwo, 10)
+    weeks_of_days(daytwo, 11)
+
+    (trend,) = daytwo("trends", "--json").json["trends"]
+
+    assert trend["judgement"] == "usual"
+    assert trend["this"]["cost_nano"] % 11_000_000_000 == 0
+
+
+def test_no_history_is_said(daytwo: Daytwo) -> None:
+    assert "does usage-windows run?" in daytwo("trends").err

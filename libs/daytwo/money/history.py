@@ -1,0 +1,73 @@
+"""Days of usage by tenant and model, from usage-windowed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from daytwo.money.trends import Totals
+from daytwo.money.weeks import DAY_MS, start_of
+from daytwo.records import UsageWindowed
+
+Subject = tuple[str, str, str]
+"""Tenant, scope, user (workflow, ...); empty for the tenant."""
+
+KEEP_DAYS: Final = 92
+KEEP_HOURS: Final = 2
+
+
+@dataclass(slots=True)
+class History:
+    """Of each bucket the latest record; days for three months, hours for two. What is younger than a day is in both."""
+
+    days: dict[tuple[Subject, str], dict[int, Totals]] = field(default_factory=dict)
+    """By subject and model (empty: all models), then by beginning of the day in epoch milliseconds."""
+    hours: dict[Subject, dict[int, Totals]] = field(default_factory=dict)
+    """Of all models together."""
+
+    def take(self, record: UsageWindowed) -> None:
+        subject = (record.tenant, record.scope, record.subject)
+        usage = record.usage
+        totals = Totals(record.requests, usage.input_tokens + usage.output_tokens, record.cost_nano)
+        if record.width == "day":
+            _put(self.days.setdefault((subject, record.model), {}), record.start_ms, totals, KEEP_DAYS)
+        elif record.width == "hour" and not record.model:
+            _put(self.hours.setdefault(subject, {}), record.start_ms, totals, KEEP_HOURS)
+
+    def of(self, subject: Subject, model: str = "") -> Mapping[int, Totals]:
+        """Its days."""
+        return self.days.get((subject, model), {})
+
+    def used(self, subject: Subject, period: str, now_ms: int) -> Totals:
+        """What was used in the window of a cap that contains a moment. Of `total`: as far back as the history goes."""
+        if period == "hour":
+            return self.hours.get(subject, {}).get(start_of("hour", now_ms), Totals())
+        since_ms = period_start(period, now_ms)
+        return sum((totals for at, totals in self.of(subject).items() if at >= since_ms), Totals())
+
+
+def _put(buckets: dict[int, Totals], start_ms: int, totals: Totals, keep: int) -> None:
+    buckets[start_ms] = totals
+    if len(buckets) > keep:
+        del buckets[min(buckets)]
+
+
+def period_start(period: str, now_ms: int) -> int:
+    """Beginning of the window of a cap (hour, day, month, total), epoch milliseconds, UTC."""
+    if period == "total":
+        return 0
+    if period == "month":
+        now = datetime.fromtimestamp(now_ms / 1000, UTC)
+        return int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp()) * 1000
+    return start_of(period, now_ms)
+
+
+def period_end(period: str, now_ms: int) -> int | None:
+    """When the window is over; None: never."""
+    if period == "total":
+        return None
+    if period == "month":
+        return period_start("month", period_start("month", now_ms) + 32 * DAY_MS)
+    return start_of(period, now_ms) + {"hour": 3_600_000, "day": DAY_MS}[period]
