@@ -24,7 +24,8 @@ REASONS: Final[dict[str, str]] = {
     "unknown_model": "No deployment serves this model or alias, or the tenant may not use it.",
     "unpriced_model": "No price is known for a deployment of this model; an unknown price is refused, never free.",
     "invalid_configuration": "The tenant's configuration cannot be applied, a cap for instance; the detail says why. Closed, not open.",
-    "budget_exceeded": "A spending cap is reached and no cached answer was found; retry_after_ms says when it renews.",
+    "budget_exceeded": "A cap of money or tokens is reached and no cached answer was found; retry_after_ms says when it renews.",
+    "rate_limited": "A rate limit or a cap of open requests is reached; retry_after_ms says when to try again.",
     # on the road
     "deadline_exceeded": "The deadline passed before an answer was there.",
     "text_too_long": "The text is longer than the embedding model takes, even split.",

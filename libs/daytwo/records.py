@@ -137,11 +137,11 @@ class Admission:
     at_ms: int = 0
     """The moment that chose the windows of the caps, epoch milliseconds; 0: the timestamp of request-accepted."""
     round: int = 0
-    """How often the ledger was asked about this request before: more than 0 after it waited."""
+    """How often the ledger was asked about this request before: more than 0 after it waited. Of cache_only: the round to go on with if the cache has no answer."""
     then: tuple[str, ...] = ()
     """Of cache_only: what is to be tried if the cache has no answer (as TenantConfigured.at_limit); empty: it is refused."""
-    asked_model: str = ""
-    """The model the request asked for, where a cheaper route was taken instead; else empty."""
+    model: str = ""
+    """The model asked for instead, where a cheaper route was taken at a limit; else empty. The request says it, too."""
     limit_hit: LimitHit | None = None
     """The limit that cache_only or the cheaper route is due to."""
 
@@ -159,7 +159,7 @@ class Admission:
             at_ms=value["at_ms"],
             round=int32(value["round"]),
             then=tuple(value["then"]),
-            asked_model=value["asked_model"],
+            model=value["model"],
             limit_hit=None if value["limit_hit"] is None else LimitHit.from_avro(value["limit_hit"]),
         )
 
@@ -176,7 +176,7 @@ class Admission:
             "at_ms": int64(self.at_ms),
             "round": int32(self.round),
             "then": self.then,
-            "asked_model": self.asked_model,
+            "model": self.model,
             "limit_hit": None if self.limit_hit is None else ("daytwo.LimitHit", self.limit_hit.to_avro()),
         }
 
@@ -188,7 +188,7 @@ class AlertRaised:
     alert_id: str
     """uuid5 of kind, tenant, scope, subject, period and threshold: the same alert has the same id."""
     kind: str
-    """cap_used, anomaly, spend_rate, over_billed, usage_missing, unpriced_model or ledger_closed."""
+    """cap_used, anomaly, spend_rate, over_billed, usage_missing, or unpriced_model."""
     state: str
     """raised or resolved."""
     severity: str

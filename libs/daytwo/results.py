@@ -30,6 +30,7 @@ _REFUSALS = frozenset(
         "unknown_model",
         "unpriced_model",
         "budget_exceeded",
+        "rate_limited",
         "text_too_long",
         "provider_refused",
     }

@@ -10,11 +10,13 @@ from daytwo.records import (
     AnswerLearned,
     CacheMatch,
     CachePolicy,
+    LimitHit,
     RequestEmbedded,
     RequestFinished,
     RequestGrounded,
     RequestMissed,
     RequestSubmitted,
+    RequestWaiting,
     StepTime,
 )
 from daytwo.results import finished
@@ -91,11 +93,25 @@ def refused(record: RequestEmbedded, *, now_ms: int, step: StepTime) -> RequestF
         record.request,
         now_ms=now_ms,
         outcome="refused",
-        reason="budget_exceeded",
-        detail="a spending cap is reached and no cached answer was near enough",
+        reason=record.admission.reason or "budget_exceeded",
+        detail="a limit is reached and no cached answer was near enough",
+        limit_hit=record.admission.limit_hit,
         retry_after_ms=None if retry_at_ms is None else max(0, retry_at_ms - now_ms),
         fingerprint=record.fingerprint,
         question=record.question,
+        steps=(*record.steps, step),
+    )
+
+
+def waiting(record: RequestEmbedded, hit: LimitHit, *, step: StepTime) -> RequestWaiting:
+    """Back to cost-meter: the cache has no answer, and the tenant lets something else be tried at the limit."""
+    return RequestWaiting(
+        request=record.request,
+        fingerprint=record.fingerprint,
+        round=record.admission.round,
+        until_ms=0,
+        then=record.admission.then,
+        limit_hit=hit,
         steps=(*record.steps, step),
     )
 

@@ -90,6 +90,9 @@ class Cache:
                     return [self._answered(record, context, answer)]
         except RetryableError:
             self._counts["store_away"] += 1
+        if record.admission.cache_only and record.admission.then and record.admission.limit_hit is not None:
+            self._counts["handed_back"] += 1
+            return [decision.waiting(record, record.admission.limit_hit, step=context.step())]
         if record.admission.cache_only:
             self._counts["refused"] += 1
             return [decision.refused(record, now_ms=self._clock.now_ms(), step=context.step())]

@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from daytwo.charging import bound_nano
 from daytwo.pricing import PriceBook
-from daytwo.records import Admission, DeploymentConfigured, RequestSubmitted, TenantConfigured
+from daytwo.records import Admission, DeploymentConfigured, PriceBound, Quote, RequestSubmitted, TenantConfigured
 from daytwo.routes import candidates
 from services.cost_meter.bound import input_tokens_bound
-from services.cost_meter.budget import LARGEST_NANO, check_caps, dollars
+from services.cost_meter.budget import LARGEST, dollars
 from services.cost_meter.decisions import Refusal
 
 
 def propose(
     request: RequestSubmitted,
-    tenant: TenantConfigured | None,
     deployments: Iterable[DeploymentConfigured],
     prices: PriceBook,
     *,
     attempts_bound: int,
     at_ms: int,
+    unpriced: PriceBound | None = None,
+    corrected: Callable[[Quote, int], int] = lambda _, nano: nano,
 ) -> Admission | Refusal:
-    """What is to be reserved if the caps have room: every attempt that may be made, at the dearest route that may be taken."""
-    if refusal := _standing(request, tenant):
-        return refusal
+    """What is to be reserved if the caps have room: every attempt that may be made, at the dearest route that may be taken.
+
+    `unpriced`: what a route without a known price may cost at most; None: it is not taken.
+    `corrected`: what a bound (nano-dollars) of a quote is raised to, as its provider has billed more than that before.
+    """
     routes = candidates(request.model, deployments)
     if not routes:
         return Refusal(reason="unknown_model", detail=f"no active deployment serves {request.model}")
-    quotes = prices.quotes(routes, at_ms, lane=request.lane, bound=tenant.unpriced_bound if tenant else None)
+    quotes = prices.quotes(routes, at_ms, lane=request.lane, bound=unpriced)
     if not quotes:
         models = ", ".join(sorted({f"{route.provider}/{route.model}" for route in routes}))
         return Refusal(reason="unpriced_model", detail=f"no price is known for {models}")
     input_tokens = input_tokens_bound(request)
-    worst = attempts_bound * max(bound_nano(quote, input_tokens, request.max_tokens) for quote in quotes)
-    if worst > LARGEST_NANO:
-        return Refusal(reason="too_large", detail=f"worst case ${dollars(worst)}: the most that is reserved is ${dollars(LARGEST_NANO)}")
+    worst = attempts_bound * max(corrected(quote, bound_nano(quote, input_tokens, request.max_tokens)) for quote in quotes)
+    if worst > LARGEST:
+        return Refusal(reason="too_large", detail=f"worst case ${dollars(worst)}: the most that is reserved is ${dollars(LARGEST)}")
     return Admission(
         cache_only=False,
         reserved_nano=worst,
+        reserved_tokens=attempts_bound * (input_tokens + request.max_tokens),
         input_tokens_bound=input_tokens,
         attempts_bound=attempts_bound,
         quotes=quotes,
+        at_ms=at_ms,
     )
 
 
-def _standing(request: RequestSubmitted, tenant: TenantConfigured | None) -> Refusal | None:
-    """Why the tenant may not ask this at all, if so."""
+def standing(request: RequestSubmitted, tenant: TenantConfigured | None, wrong: str) -> Refusal | None:
+    """Why the tenant may not ask this at all, if so. `wrong`: what is wrong with its caps."""
     if tenant is None:
         return Refusal(reason="unknown_tenant", detail=f"no tenant {request.tenant} is configured")
     if not tenant.active:
         return Refusal(reason="inactive_tenant", detail=f"tenant {request.tenant} is switched off")
-    if wrong := check_caps(tenant.caps):
+    if wrong:
         return Refusal(reason="invalid_configuration", detail=wrong)
     if tenant.models and request.model not in tenant.models:
         return Refusal(reason="unknown_model", detail=f"tenant {request.tenant} may not use {request.model}")

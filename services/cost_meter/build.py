@@ -5,7 +5,9 @@ from __future__ import annotations
 from daytwo.flow import Service
 from daytwo.kafka import KafkaBroker
 from daytwo.world import World
+from services.cost_meter.history import History
 from services.cost_meter.kafka_log import KafkaLog
+from services.cost_meter.keeper import LedgerKeeper
 from services.cost_meter.redis_ledger import RedisLedger
 from services.cost_meter.service import service
 from services.cost_meter.settings import Settings
@@ -14,5 +16,7 @@ from services.cost_meter.settings import Settings
 def build(world: World) -> Service:
     settings = Settings.from_env(world.env)
     ledger = RedisLedger(settings.ledger_redis, keep_ms=settings.keep_ms)
-    log = KafkaLog(KafkaBroker(world.kafka).reader(), world.clock)
-    return service(ledger=ledger, log=log, clock=world.clock, settings=settings)
+    broker = KafkaBroker(world.kafka)
+    log = KafkaLog(broker.reader(), world.clock)
+    keeper = LedgerKeeper(ledger, History(broker.reader(), world.clock), world.clock, trust_log=settings.trust_log)
+    return service(ledger=ledger, log=log, clock=world.clock, settings=settings, keeper=keeper)

@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import orjson
 
 from daytwo.errors import TerminalError
-from daytwo.records import Admission
-from services.cost_meter.budget import Window, dollars
+from daytwo.records import Admission, LimitHit
+from services.cost_meter.budget import HOUR_MS, OPEN, Window, dollars, spans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Not for want of money: no such model, no price and the like."""
+    """Not for want of room: no such model, no price and the like."""
 
     reason: str
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverCap:
-    """The reservation would not have fitted under a cap; nothing was reserved."""
+class AtLimit:
+    """A cap had no room, or a throttle is on; nothing was reserved."""
 
-    scope: str
-    subject: str
-    period: str
-    limit_nano: int
-    used_nano: int
-    """Settled and reserved, at that moment."""
-    worst_nano: int
-    """What would have been reserved."""
-    renews_at_ms: int | None
-    cache_only: bool
-    """What the tenant wanted then: True: a cached answer may be given; False: refuse."""
+    hit: LimitHit
+    then: tuple[str, ...]
+    """What the tenant lets be tried then, as TenantConfigured.at_limit."""
 
     @property
-    def retry_at_ms(self) -> int | None:
-        """When it could fit, epoch milliseconds; None: never, as the worst case is above the cap itself."""
-        return None if self.worst_nano > self.limit_nano else self.renews_at_ms
+    def reason(self) -> str:
+        return "budget_exceeded" if self.hit.kind in ("money", "tokens") else "rate_limited"
 
     @property
     def detail(self) -> str:
-        whose = f"{self.scope} {self.subject}" if self.subject else self.scope
-        return (
-            f"cap of the {whose} per {self.period}: limit ${dollars(self.limit_nano)}, used ${dollars(self.used_nano)}, "
-            f"worst case of this request ${dollars(self.worst_nano)}"
-        )
+        hit = self.hit
+        whose = f"{hit.scope} {hit.subject}" if hit.subject else hit.scope
+        if hit.kind in ("request_rate", "token_rate"):
+            return f"{_UNITS[hit.kind]} of the {whose} per {hit.period}: limit {hit.limit}, used {hit.used}"
+        per = f" per {hit.period}" if hit.period else ""
+        limit, used, wanted = (_amount(hit.kind, number) for number in (hit.limit, hit.used, hit.wanted))
+        return f"cap of the {whose}{per}: limit {limit}, used {used}, worst case of this request {wanted}"
 
 
-Decision = Admission | Refusal | OverCap
+_UNITS: Final = {"tokens": "tokens", "concurrency": "open requests", "request_rate": "requests", "token_rate": "tokens"}
+
+
+def _amount(kind: str, number: int) -> str:
+    return f"${dollars(number)}" if kind == "money" else f"{number} {_UNITS[kind]}"
+
+
+Decision = Admission | Refusal | AtLimit
 
 
 class IdReusedError(TerminalError):
@@ -61,30 +63,48 @@ class IdReusedError(TerminalError):
         self.first_closed = first_closed
 
 
-def encode_proposal(decision: Admission | Refusal) -> bytes:
+def hit_of(window: Window, kind: str, *, used: int, wanted: int) -> LimitHit:
+    """That `window` had no room for `wanted`: nano-dollars, tokens or one request, as `kind` says."""
+    limit = {"money": window.limit_nano, "tokens": window.limit_tokens, "concurrency": window.limit_requests}[kind] or 0
+    return LimitHit(
+        scope=window.scope,
+        subject=window.subject,
+        kind=kind,
+        period="" if kind == "concurrency" else window.period,
+        limit=limit,
+        used=used,
+        wanted=wanted,
+        # Never, where it would not fit into an empty window either.
+        retry_at_ms=None if wanted > limit else window.renews_at_ms,
+    )
+
+
+def window_of(path: str, at_ms: int, kind: str, limit: int) -> Window:
+    """The counter of a path, in which a request of this moment was to be booked, with its limit of one kind."""
+    scope, rest = path.split("/", 1)
+    subject, period, name = rest.rsplit("/", 2)
+    renews_at_ms = None if period == OPEN else spans(at_ms // HOUR_MS)[period][1]
+    window = Window(scope, subject, period, name, renews_at_ms)
+    if kind == "money":
+        return window._replace(limit_nano=limit)
+    return window._replace(limit_tokens=limit) if kind == "tokens" else window._replace(limit_requests=limit)
+
+
+def encode_proposal(decision: Decision) -> bytes:
     """For the ledger, in case every cap has room."""
     if isinstance(decision, Admission):
         return orjson.dumps({"admitted": decision.to_avro()})
-    return orjson.dumps({"refused": asdict(decision)})
+    kind = "refused" if isinstance(decision, Refusal) else "at_limit"
+    return orjson.dumps({kind: asdict(decision)})
 
 
-def encode_over(window: Window, limit_nano: int, worst_nano: int, *, cache_only: bool) -> bytes:
-    """For the ledger, in case this window has no room; what is used, only the ledger knows."""
-    over = {
-        "scope": window.scope,
-        "subject": window.subject,
-        "period": window.period,
-        "limit_nano": limit_nano,
-        "worst_nano": worst_nano,
-        "renews_at_ms": window.renews_at_ms,
-        "cache_only": cache_only,
-    }
-    return orjson.dumps({"over": over})
-
-
-def decode(data: bytes, used_nano: int) -> Decision:
-    """A remembered decision. `used_nano` matters where a cap had no room."""
+def decode(data: bytes) -> Decision:
+    """A remembered decision."""
     ((kind, fields),) = orjson.loads(data).items()
     if kind == "admitted":
         return Admission.from_avro(fields)
-    return Refusal(**fields) if kind == "refused" else OverCap(used_nano=used_nano, **fields)
+    return Refusal(**fields) if kind == "refused" else _at_limit(fields)
+
+
+def _at_limit(fields: Mapping[str, Any]) -> AtLimit:
+    return AtLimit(hit=LimitHit(**fields["hit"]), then=tuple(fields["then"]))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from daytwo.records import Admission
 from services.cost_meter.budget import Window
-from services.cost_meter.decisions import Decision, Refusal
+from services.cost_meter.decisions import Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,19 +18,26 @@ class Reservation:
     tenant: str
     request_id: str
     fingerprint: str
-    proposal: Admission | Refusal
+    proposal: Decision
     """What is decided if every window has room."""
     windows: Sequence[Window]
-    """The counters it is booked in, the slowest to renew first; none for a refusal."""
-    cache_only: bool
-    """Remembered where a window has no room."""
+    """The counters it is booked in, the slowest to renew first; none where nothing is to be reserved."""
+    then: tuple[str, ...] = ()
+    """Remembered where a window has no room: what the tenant lets be tried (TenantConfigured.at_limit)."""
+    round: int = 0
+    """How often the ledger was asked about this request before: a later round may decide anew what had no room."""
     at_ms: int
     """The moment that chose the windows, epoch milliseconds."""
 
     @property
     def amount_nano(self) -> int:
-        """Nano-dollars, 0 to budget.LARGEST_NANO."""
+        """Nano-dollars, 0 to budget.LARGEST."""
         return self.proposal.reserved_nano if isinstance(self.proposal, Admission) else 0
+
+    @property
+    def tokens(self) -> int:
+        """0 to budget.LARGEST."""
+        return self.proposal.reserved_tokens if isinstance(self.proposal, Admission) else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +73,45 @@ class Settlement:
     request_id: str
     fingerprint: str
     cost_nano: int
-    """Nano-dollars, 0 to budget.LARGEST_NANO; booked in full even above the reservation."""
+    """Nano-dollars, 0 to budget.LARGEST; booked in full even above the reservation."""
+    tokens: int = 0
+    """Input and output together, 0 to budget.LARGEST."""
     partition: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The request was open, and this ended it."""
+
+    reserved_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Nothing was done. `known`: the request has ended before, or has other content; else the ledger has never heard of it."""
+
+    known: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoration:
+    """A request as the log has it, to be booked without a question: it was admitted once."""
+
+    tenant: str
+    request_id: str
+    fingerprint: str
+    nano: int
+    """Nano-dollars reserved."""
+    tokens: int
+    """Reserved."""
+    counts_as_open: bool
+    """False: nothing was reserved."""
+    decision: bytes
+    """As decisions.encode_proposal has it."""
+    windows: Sequence[Window]
+    at_ms: int
+    round: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +119,12 @@ class Counter:
     """A counter as it stands. Nano-dollars."""
 
     path: str
-    settled_nano: int
-    reserved_nano: int
+    settled_nano: int = 0
+    reserved_nano: int = 0
+    settled_tokens: int = 0
+    reserved_tokens: int = 0
+    open: int = 0
+    """Requests; of period open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,17 +147,22 @@ class Ledger(Protocol):
     async def stop(self) -> None: ...
 
     async def reserve(self, reservation: Reservation) -> Answer:
-        """Books the amount in all windows, or in none; after it settled + reserved <= limit in each it was booked in.
+        """Books money, tokens and one open request in all windows, or in none.
 
-        Idempotent on the request id: the first decision holds, whatever is proposed later.
+        After it settled + reserved <= limit in each it was booked in. Idempotent on the request id: the first decision holds, whatever
+        is proposed later; but a decision AtLimit is taken anew by a later round.
         """
         ...
 
-    async def settle(self, settlement: Settlement) -> None:
+    async def settle(self, settlement: Settlement) -> Settled | Unsettled:
         """Releases the reservation and books the cost, in the windows it was reserved in; the first settlement holds.
 
         Does nothing for a request that is not there, or whose fingerprint is another.
         """
+        ...
+
+    async def restore(self, restorations: Sequence[Restoration]) -> None:
+        """Books what is not booked yet, whatever the limits; what is, stays as it is."""
         ...
 
     async def accounts(self) -> Mapping[str, Account]:

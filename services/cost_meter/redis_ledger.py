@@ -1,15 +1,16 @@
-"""The ledger in Redis: two scripts (reserve.lua, settle.lua), all keys of a tenant under one hash tag.
+"""The ledger in Redis: three scripts (reserve.lua, settle.lua, restore.lua), all keys of a tenant under one hash tag.
 
 {tenant}/request/<id>     hash: the decision while open, the place of the result once closed
 {tenant}/open             set: ids decided and not closed
 {tenant}/windows          sorted set: the keys of its counters by expiry, epoch milliseconds
-{tenant}/spent/<window>   hash: settled, reserved
+{tenant}/spent/<window>   hash: settled, reserved (nano-dollars), tokens, held (tokens settled and reserved), open (requests)
 tenants                   set: who is known here
+ledger/...                the gate (redis_gate.py); no script does anything while it is shut
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
@@ -21,17 +22,31 @@ from redis.exceptions import NoScriptError, RedisError
 
 from daytwo.batching import Batcher
 from daytwo.errors import RetryableError
-from services.cost_meter.budget import Window
-from services.cost_meter.decisions import decode, encode_over, encode_proposal
-from services.cost_meter.ports import Account, Answer, Closed, Counter, Decided, Reservation, Reused, Settlement
+from services.cost_meter.budget import OPEN, Window
+from services.cost_meter.decisions import AtLimit, decode, encode_proposal, hit_of, window_of
+from services.cost_meter.ports import (
+    Account,
+    Answer,
+    Closed,
+    Counter,
+    Decided,
+    Reservation,
+    Restoration,
+    Reused,
+    Settled,
+    Settlement,
+    Unsettled,
+)
+from services.cost_meter.redis_gate import GATE, Gate
 
-UNCAPPED_NANO: Final = 2**62
-"""The limit of a window without a cap: it keeps the 64-bit counters from overflowing."""
+UNCAPPED: Final = 2**62
+"""The limit of a counter without a cap: it keeps the 64-bit counters from overflowing."""
 TENANTS: Final = "tenants"
 LISTED: Final = 1000
 """Most counters and open ids of a tenant in its account."""
 TENANTS_AT_ONCE: Final = 100
 TIMEOUT_S: Final = 5.0
+FIELDS: Final = ("settled", "reserved", "tokens", "held", "open")
 
 
 class Call(NamedTuple):
@@ -44,55 +59,104 @@ class Call(NamedTuple):
 
 
 class RedisLedger:
-    """Raises RetryableError("store_unavailable") while Redis does not answer; a call may then have had its effect, once."""
+    """Raises RetryableError("store_unavailable") while Redis does not answer or the gate is shut.
+
+    A call that Redis did not answer may have had its effect, once.
+    """
 
     def __init__(self, url: str, *, keep_ms: int) -> None:
         # One more try at once, for a connection that broke while idle; the scripts are idempotent.
-        self._redis = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 1))
+        self.redis = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 1),
+            redis_connect_func=Gate.greet,
+        )
+        self.gate = Gate(self.redis)
         self._keep_ms = keep_ms
-        self._scripts = {name: files("services.cost_meter").joinpath(f"{name}.lua").read_text() for name in ("reserve", "settle")}
+        names = ("reserve", "settle", "restore")
+        self._scripts = {name: files("services.cost_meter").joinpath(f"{name}.lua").read_text() for name in names}
         self._loaded: dict[str, str] = {}
         self._known: set[str] = set()
         self._call = Batcher(self._run, max_size=64, concurrency=2)
 
     async def start(self) -> None:
-        async with _unavailable():
+        async with unavailable():
             await self._load()
 
     async def stop(self) -> None:
-        await self._redis.aclose()
+        await self.redis.aclose()
 
     async def reserve(self, reservation: Reservation) -> Answer:
-        return _answer(await self._call(_reserve_call(reservation, self._keep_ms)))
+        return _answer(await self._call(_reserve_call(reservation, self._keep_ms)), reservation)
 
-    async def settle(self, settlement: Settlement) -> None:
-        await self._call(_settle_call(settlement, self._keep_ms))
+    async def settle(self, settlement: Settlement) -> Settled | Unsettled:
+        return _settled(await self._call(_settle_call(settlement, self._keep_ms, GATE)))
+
+    async def restore(self, restorations: Sequence[Restoration], *, gate: str = GATE) -> None:
+        """`gate`: the key that must be there for it to have an effect."""
+        await self._all([_restore_call(restoration, self._keep_ms, gate) for restoration in restorations])
+
+    async def settle_all(self, settlements: Sequence[Settlement], *, gate: str) -> Sequence[Settled | Unsettled]:
+        """In one go; `gate` as above."""
+        return list(map(_settled, await self._all([_settle_call(settlement, self._keep_ms, gate) for settlement in settlements])))
+
+    async def _all(self, calls: Sequence[Call]) -> Sequence[Any]:
+        results = await self._run(calls)
+        for result in results:
+            if isinstance(result, RetryableError):
+                raise result
+        return results
 
     async def accounts(self) -> Mapping[str, Account]:
-        async with _unavailable():
-            tenants = sorted(map(_text, await self._redis.smembers(TENANTS)))
+        async with unavailable():
+            if not await self.gate.is_open():
+                raise self._shut()
+        return await self.all_accounts()
+
+    async def all_accounts(self) -> Mapping[str, Account]:
+        """Also while the gate is shut."""
+        async with unavailable():
+            tenants = await self.tenants()
             found: dict[str, Account] = {}
             for first in range(0, len(tenants), TENANTS_AT_ONCE):
                 some = tenants[first : first + TENANTS_AT_ONCE]
                 found.update(zip(some, await self._accounts(some), strict=True))
             return found
 
+    async def tenants(self) -> list[str]:
+        return sorted(map(text, await self.redis.smembers(TENANTS)))
+
     async def _load(self) -> None:
-        self._loaded = {name: await self._redis.script_load(text) for name, text in self._scripts.items()}
+        self._loaded = {name: await self.redis.script_load(text) for name, text in self._scripts.items()}
 
     async def _run(self, calls: Sequence[Call]) -> Sequence[Any]:
-        async with _unavailable():
+        async with unavailable():
             results = await self._send(calls)
             if any(isinstance(result, NoScriptError) for result in results):
                 # A Redis that restarted. What ran, ran once: all can be called again.
-                self._known.clear()
                 await self._load()
                 results = await self._send(calls)
-        return [_retryable(result) if isinstance(result, RedisError) else result for result in results]
+        return [self._checked(result) for result in results]
+
+    def _checked(self, result: Any) -> Any:
+        if isinstance(result, RedisError):
+            return retryable(result)
+        return self._shut() if result[0] == b"shut" else result
+
+    def doubt(self) -> None:
+        """Nothing that was in Redis is believed to be there still."""
+        self._known.clear()
+
+    def _shut(self) -> RetryableError:
+        self.doubt()
+        self.gate.shut()
+        return RetryableError("store_unavailable", "the ledger is being held against the log")
 
     async def _send(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self._redis.pipeline(transaction=False)
-        new = {call.tenant for call in calls if call.script == "reserve"} - self._known
+        pipeline = self.redis.pipeline(transaction=False)
+        new = {call.tenant for call in calls if call.script != "settle"} - self._known
         if new:
             pipeline.sadd(TENANTS, *new)
         for call in calls:
@@ -103,37 +167,38 @@ class RedisLedger:
         return results
 
     async def _accounts(self, tenants: Sequence[str]) -> list[Account]:
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = self.redis.pipeline(transaction=False)
         for tenant in tenants:
             pipeline.scard(_key(tenant, "open"))
             pipeline.sscan(_key(tenant, "open"), count=LISTED)
             pipeline.zrevrange(_key(tenant, "windows"), 0, LISTED - 1)
         found = await pipeline.execute()
-        windows = [list(map(_text, keys)) for keys in found[2::3]]
+        windows = [list(map(text, keys)) for keys in found[2::3]]
         values = await self._values([key for keys in windows for key in keys])
         return [
             Account(
-                counters=[_counter(key, *values[key]) for key in keys if values[key][1] is not None],
+                counters=[_counter(key, values[key]) for key in keys if any(value is not None for value in values[key])],
                 open=count,
-                open_ids=sorted(map(_text, page[1][:LISTED])),
+                open_ids=sorted(map(text, page[1][:LISTED])),
             )
             for count, page, keys in zip(found[0::3], found[1::3], windows, strict=True)
         ]
 
-    async def _values(self, keys: Sequence[str]) -> Mapping[str, tuple[bytes | None, bytes | None]]:
-        """What is settled and reserved in each counter; None where it has expired."""
-        pipeline = self._redis.pipeline(transaction=False)
+    async def _values(self, keys: Sequence[str]) -> Mapping[str, Sequence[bytes | None]]:
+        """The fields of each counter; None where it has expired."""
+        pipeline = self.redis.pipeline(transaction=False)
         for key in keys:
-            pipeline.hmget(key, "settled", "reserved")
+            pipeline.hmget(key, *FIELDS)
         return dict(zip(keys, await pipeline.execute(), strict=True))
 
 
-def _counter(key: str, settled: bytes | None, reserved: bytes | None) -> Counter:
+def _counter(key: str, values: Sequence[bytes | None]) -> Counter:
     _, _, path = key.partition("}/spent/")
-    return Counter(path=path, settled_nano=int(settled or 0), reserved_nano=int(reserved or 0))
+    settled, reserved, tokens, held, opened = (int(value or 0) for value in values)
+    return Counter(path=path, settled_nano=settled, reserved_nano=reserved, settled_tokens=tokens, reserved_tokens=held, open=opened)
 
 
-def _text(name: bytes | str) -> str:
+def text(name: bytes | str) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
@@ -141,53 +206,106 @@ def _key(tenant: str, name: str) -> str:
     return f"{{{tenant}}}/{name}"
 
 
+def _keys(tenant: str, request_id: str, windows: Iterable[Window], gate: str) -> list[str]:
+    tag = f"{{{tenant}}}/"
+    spent = f"{tag}spent/"
+    return [gate, f"{tag}request/{request_id}", f"{tag}open", f"{tag}windows", *[spent + window.path for window in windows]]
+
+
 def _reserve_call(reservation: Reservation, keep_ms: int) -> Call:
-    tenant, amount, at_ms = reservation.tenant, reservation.amount_nano, reservation.at_ms
-    keys = [_key(tenant, f"request/{reservation.request_id}"), _key(tenant, "open"), _key(tenant, "windows")]
+    at_ms, proposal = reservation.at_ms, reservation.proposal
     arguments: list[str | bytes | int] = [
         reservation.fingerprint,
-        amount,
-        encode_proposal(reservation.proposal),
+        reservation.amount_nano,
+        reservation.tokens,
+        encode_proposal(proposal),
         reservation.request_id,
         at_ms,
+        reservation.round,
+        "1" if isinstance(proposal, AtLimit) else "",
+        ",".join(reservation.then),
     ]
     for window in reservation.windows:
-        limit = UNCAPPED_NANO if window.limit_nano is None else window.limit_nano
-        keys.append(_key(tenant, f"spent/{window.path}"))
-        arguments += (limit, _lifetime(window, at_ms, keep_ms), encode_over(window, limit, amount, cache_only=reservation.cache_only))
-    return Call("reserve", tenant, keys, arguments)
+        if window.period == OPEN:
+            arguments += (window.limit_requests or 0, "", OPEN)
+        else:
+            nano = UNCAPPED if window.limit_nano is None else window.limit_nano
+            tokens = UNCAPPED if window.limit_tokens is None else window.limit_tokens
+            arguments += (nano, tokens, _lifetime(window, at_ms, keep_ms))
+    return Call("reserve", reservation.tenant, _keys(reservation.tenant, reservation.request_id, reservation.windows, GATE), arguments)
 
 
 def _lifetime(window: Window, at_ms: int, keep_ms: int) -> int | str:
-    """Milliseconds to keep a window that begins to be used now; empty: for ever. By the record's time, not Redis' clock."""
+    """Milliseconds to keep a counter that begins to be used now; empty: for ever. By the record's time, not Redis' clock."""
+    if window.period == OPEN:
+        return OPEN
     return "" if window.renews_at_ms is None else window.renews_at_ms - at_ms + keep_ms
 
 
-def _settle_call(settlement: Settlement, keep_ms: int) -> Call:
+def _settle_call(settlement: Settlement, keep_ms: int, gate: str) -> Call:
     tenant, request_id = settlement.tenant, settlement.request_id
     place = f"{settlement.partition}/{settlement.offset}"
-    arguments: list[str | bytes | int] = [settlement.fingerprint, settlement.cost_nano, place, keep_ms, request_id]
-    return Call("settle", tenant, [_key(tenant, f"request/{request_id}"), _key(tenant, "open")], arguments)
+    arguments: list[str | bytes | int] = [
+        settlement.fingerprint,
+        settlement.cost_nano,
+        settlement.tokens,
+        place,
+        keep_ms,
+        request_id,
+    ]
+    return Call("settle", tenant, [gate, _key(tenant, f"request/{request_id}"), _key(tenant, "open")], arguments)
 
 
-def _answer(result: Sequence[bytes]) -> Answer:
+def _restore_call(restoration: Restoration, keep_ms: int, gate: str) -> Call:
+    tenant, at_ms = restoration.tenant, restoration.at_ms
+    arguments: list[str | bytes | int] = [
+        restoration.fingerprint,
+        restoration.nano,
+        restoration.tokens,
+        int(restoration.counts_as_open),
+        restoration.decision,
+        restoration.request_id,
+        at_ms,
+        restoration.round,
+    ]
+    arguments += [_lifetime(window, at_ms, keep_ms) for window in restoration.windows]
+    return Call("restore", tenant, _keys(tenant, restoration.request_id, restoration.windows, gate), arguments)
+
+
+def _settled(result: Sequence[bytes]) -> Settled | Unsettled:
+    return Settled(reserved_nano=int(result[1])) if result[0] == b"settled" else Unsettled(known=result[0] != b"unknown")
+
+
+def _answer(result: Sequence[bytes], reservation: Reservation) -> Answer:
     kind = result[0]
+    if kind == b"decided":
+        return Decided(decision=reservation.proposal, repeated=False)
     if kind == b"reused":
         return Reused(first_closed=result[1] is not None)
     if kind == b"closed":
         partition, offset = result[1].split(b"/")
         return Closed(partition=int(partition), offset=int(offset))
-    _, decision, settled, reserved = result
-    return Decided(decision=decode(decision, int(settled) + int(reserved)), repeated=kind == b"repeated")
+    if kind == b"repeated":
+        return Decided(decision=decode(result[1]), repeated=True)
+    return Decided(decision=_over(result[1].decode()), repeated=kind == b"over again")
+
+
+def _over(text: str) -> AtLimit:
+    """The decision of a counter without room, as reserve.lua wrote it down."""
+    kind, key, limit, settled, reserved, wanted, at_ms, then = text.split("\n")
+    _, _, path = key.partition("}/spent/")
+    window = window_of(path, int(at_ms), kind, int(limit))
+    hit = hit_of(window, kind, used=int(settled) + int(reserved), wanted=int(wanted))
+    return AtLimit(hit=hit, then=tuple(then.split(",")) if then else ())
 
 
 @asynccontextmanager
-async def _unavailable() -> AsyncIterator[None]:
+async def unavailable() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        raise _retryable(error) from error
+        raise retryable(error) from error
 
 
-def _retryable(error: Exception) -> RetryableError:
+def retryable(error: Exception) -> RetryableError:
     return RetryableError("store_unavailable", f"the ledger: {error or type(error).__name__}")

@@ -2,35 +2,67 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 from daytwo.clock import Clock
 from daytwo.codec import decode
 from daytwo.errors import DaytwoError, TerminalError
 from daytwo.flow import Context, Input, Output, Service, Table
 from daytwo.pricing import PriceBook
-from daytwo.records import Admission, RequestAccepted, RequestAdmitted, RequestFinished
+from daytwo.records import (
+    Admission,
+    RequestAccepted,
+    RequestAdmitted,
+    RequestFinished,
+    RequestSubmitted,
+    RequestWaiting,
+    StepTime,
+    TenantConfigured,
+)
 from daytwo.results import ended_by, finished, outcome_of
-from daytwo.topics import DEPLOYMENT_CONFIGURED, REQUEST_ACCEPTED, REQUEST_FINISHED, TENANT_CONFIGURED
-from services.cost_meter.admission import propose
-from services.cost_meter.bound import input_tokens_bound
-from services.cost_meter.budget import LARGEST_NANO, windows
-from services.cost_meter.decisions import IdReusedError, OverCap, Refusal
+from daytwo.topics import DEPLOYMENT_CONFIGURED, REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_WAITING
+from services.cost_meter import at_limit
+from services.cost_meter.admission import propose, standing
+from services.cost_meter.budget import LARGEST, subjects_of
+from services.cost_meter.decisions import AtLimit, Decision, IdReusedError, Refusal
 from services.cost_meter.ledger_view import ledger_view
-from services.cost_meter.ports import Closed, Ledger, LogReader, Reservation, Reused, Settlement
+from services.cost_meter.overbilling import Overbilling
+from services.cost_meter.ports import Closed, Ledger, LogReader, Reservation, Reused, Settlement, Unsettled
+from services.cost_meter.restoring import unreserved
 from services.cost_meter.settings import Settings
+from services.cost_meter.tenants import Tenants
+from services.cost_meter.throttles import Throttles
+
+log = logging.getLogger(__name__)
+
+HELD_S: Final = 2.0
+"""How long a waiting request is held in memory before it is written again at the end of its topic."""
 
 
-def service(*, ledger: Ledger, log: LogReader, clock: Clock, settings: Settings) -> Service:
+class Keeper(Protocol):
+    """Opens the ledger's gate once it is as the log has it, and keeps watch over it."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+def service(*, ledger: Ledger, log: LogReader, clock: Clock, settings: Settings, keeper: Keeper | None = None) -> Service:
     """cost-meter over its ports."""
     meter = CostMeter(ledger, log, clock, settings)
 
     async def start() -> None:
         await ledger.start()
         await log.start()
+        if keeper is not None:
+            await keeper.start()
 
     async def stop() -> None:
+        if keeper is not None:
+            await keeper.stop()
         await log.stop()
         await ledger.stop()
 
@@ -38,23 +70,39 @@ def service(*, ledger: Ledger, log: LogReader, clock: Clock, settings: Settings)
         name="cost-meter",
         inputs=(
             Input(topic=REQUEST_ACCEPTED, handle=meter.admit, ending=meter.ended, deadline_ms=lambda a: a.request.deadline_ms),
+            Input(topic=REQUEST_WAITING, handle=meter.go_on, ending=meter.ended, deadline_ms=lambda w: w.request.deadline_ms),
             # Until it is settled a request holds its worst case: patience costs room under the cap, never money.
             Input(topic=REQUEST_FINISHED, handle=meter.settle, ending=lambda _record, _context, _error: (), patience_ms=100),
         ),
-        followers=(meter.tenants, meter.deployments, meter.prices),
+        followers=(meter.tenants, meter.deployments, meter.prices, meter.throttles, meter.overbilling),
         start=start,
         stop=stop,
         views={"/ledger": meter.view},
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request, as it is put to the ledger in one round."""
+
+    request: RequestSubmitted
+    fingerprint: str
+    steps: tuple[StepTime, ...]
+    at_ms: int
+    round: int
+    then: tuple[str, ...] | None
+    """What may be tried at a limit; None: what the tenant says."""
+
+
 class CostMeter:
     """The handlers, and the configuration they follow."""
 
     def __init__(self, ledger: Ledger, log: LogReader, clock: Clock, settings: Settings) -> None:
-        self.tenants = Table(TENANT_CONFIGURED)
+        self.tenants = Tenants()
         self.deployments = Table(DEPLOYMENT_CONFIGURED)
         self.prices = PriceBook()
+        self.throttles = Throttles()
+        self.overbilling = Overbilling()
         self._ledger = ledger
         self._log = log
         self._clock = clock
@@ -62,101 +110,200 @@ class CostMeter:
 
     async def admit(self, accepted: RequestAccepted, context: Context) -> Sequence[Output]:
         """Decides a request once, by the time of its record and the configuration of now; a repeat gets the first decision."""
-        answer = await self._ledger.reserve(self._reservation(accepted, context.timestamp_ms))
-        if isinstance(answer, Reused):
-            raise IdReusedError(first_closed=answer.first_closed)
-        if isinstance(answer, Closed):
-            return [await self._result_again(accepted, answer, context)]
-        decision = answer.decision
-        if isinstance(decision, Refusal):
-            return [self._refused(accepted, context, reason=decision.reason, detail=decision.detail)]
-        if isinstance(decision, OverCap) and not decision.cache_only:
-            wait_ms = None if decision.retry_at_ms is None else max(0, decision.retry_at_ms - self._clock.now_ms())
-            return [self._refused(accepted, context, reason="budget_exceeded", detail=decision.detail, retry_after_ms=wait_ms)]
-        admission = _cache_only(accepted, decision) if isinstance(decision, OverCap) else decision
         return [
-            RequestAdmitted(
-                request=accepted.request,
-                fingerprint=accepted.fingerprint,
-                admission=admission,
-                steps=(*accepted.steps, context.step()),
+            await self._decided(
+                Question(
+                    request=accepted.request,
+                    fingerprint=accepted.fingerprint,
+                    steps=accepted.steps,
+                    at_ms=context.timestamp_ms,
+                    round=0,
+                    then=None,
+                ),
+                context,
             )
         ]
+
+    async def go_on(self, waiting: RequestWaiting, context: Context) -> Sequence[Output]:
+        """Decides a request anew that was at a limit. One whose time has not come goes to the end of the topic again."""
+        if (left_ms := waiting.until_ms - self._clock.now_ms()) > 0:
+            await self._clock.sleep(min(HELD_S, left_ms / 1000))
+        if waiting.until_ms > self._clock.now_ms():
+            return [waiting]
+        question = Question(
+            request=waiting.request,
+            fingerprint=waiting.fingerprint,
+            steps=waiting.steps,
+            at_ms=max(waiting.until_ms, context.timestamp_ms),
+            round=waiting.round,
+            then=waiting.then,
+        )
+        return [await self._decided(question, context)]
 
     async def settle(self, record: RequestFinished, context: Context) -> Sequence[Output]:
         """Books what a request has cost. One that was never accepted has no fingerprint, and nothing reserved."""
         if not record.fingerprint:
             return []
-        if not 0 <= record.cost_nano <= LARGEST_NANO:
-            raise TerminalError("internal_error", f"a cost of {record.cost_nano} nano-dollars; its reservation stays")
-        await self._ledger.settle(
-            Settlement(
-                tenant=record.tenant,
-                request_id=record.request_id,
-                fingerprint=record.fingerprint,
-                cost_nano=record.cost_nano,
-                partition=context.partition,
-                offset=context.offset,
-            )
+        tokens = record.usage.input_tokens + record.usage.output_tokens
+        if not 0 <= record.cost_nano <= LARGEST or not 0 <= tokens <= LARGEST:
+            raise TerminalError("internal_error", f"a cost of {record.cost_nano} nano-dollars, {tokens} tokens; its reservation stays")
+        settlement = Settlement(
+            tenant=record.tenant,
+            request_id=record.request_id,
+            fingerprint=record.fingerprint,
+            cost_nano=record.cost_nano,
+            tokens=tokens,
+            partition=context.partition,
+            offset=context.offset,
         )
-        return []
+        settled = await self._ledger.settle(settlement)
+        if isinstance(settled, Unsettled) and not settled.known and record.cost_nano:
+            await self._book_unreserved(record, settlement, context)
+        return list(self.overbilling.alerts(record, self._clock.now_ms()))
 
-    def ended(self, accepted: RequestAccepted, context: Context, error: DaytwoError) -> Sequence[Output]:
+    def ended(self, record: RequestAccepted | RequestWaiting, context: Context, error: DaytwoError) -> Sequence[Output]:
         """The result of a request that an error stopped; none where it would take the place of the first request's own."""
         if isinstance(error, IdReusedError) and not error.first_closed:
             return []
-        steps = (*accepted.steps, context.step())
-        return [ended_by(accepted.request, error, now_ms=self._clock.now_ms(), fingerprint=accepted.fingerprint, steps=steps)]
+        steps = (*record.steps, context.step())
+        return [ended_by(record.request, error, now_ms=self._clock.now_ms(), fingerprint=record.fingerprint, steps=steps)]
 
     async def view(self) -> Any:
-        return ledger_view(await self._ledger.accounts(), self.tenants.rows)
+        return ledger_view(await self._ledger.accounts(), self.tenants)
 
-    def _reservation(self, accepted: RequestAccepted, at_ms: int) -> Reservation:
-        request = accepted.request
+    async def _book_unreserved(self, record: RequestFinished, settlement: Settlement, context: Context) -> None:
+        """What was spent is booked, though the ledger has forgotten that it was reserved."""
+        tenant = self.tenants.get(record.tenant)
+        log.warning("%s/%s cost %d nano-dollars and is not in the ledger", record.tenant, record.request_id, record.cost_nano)
+        if tenant is not None:
+            windows = self.tenants.caps(tenant).windows(subjects_of(record), context.timestamp_ms)
+            await self._ledger.restore([unreserved(settlement, windows, context.timestamp_ms)])
+            await self._ledger.settle(settlement)
+
+    async def _decided(self, question: Question, context: Context) -> Output:
+        tenant = self.tenants.get(question.request.tenant)
+        then = question.then if question.then is not None else at_limit.policy(tenant) if tenant else ()
+        answer = await self._ledger.reserve(self._reservation(question, tenant, self._proposal(question, tenant, then), then))
+        if isinstance(answer, Reused):
+            raise IdReusedError(first_closed=answer.first_closed)
+        if isinstance(answer, Closed):
+            return await self._result_again(question, answer, context)
+        decision = answer.decision
+        if isinstance(decision, AtLimit):
+            return await self._at_limit(question, tenant, decision, context)
+        if isinstance(decision, Refusal):
+            return self._refused(question, context, reason=decision.reason, detail=decision.detail)
+        return _admitted(question, decision, context)
+
+    def _proposal(self, question: Question, tenant: TenantConfigured | None, then: tuple[str, ...]) -> Decision:
+        request = question.request
+        if refusal := standing(request, tenant, self.tenants.caps(tenant).wrong if tenant else ""):
+            return refusal
+        if hit := self.throttles.hit(request.tenant, subjects_of(request), self._clock.now_ms()):
+            return AtLimit(hit=hit, then=tuple(step for step in then if step != "cheaper_route"))
+        proposal = self._worst_case(request, question.at_ms)
+        return replace(proposal, round=question.round) if question.round and isinstance(proposal, Admission) else proposal
+
+    def _worst_case(self, request: RequestSubmitted, at_ms: int) -> Admission | Refusal:
         tenant = self.tenants.get(request.tenant)
-        proposal = propose(
+        return propose(
             request,
-            tenant,
             self.deployments.rows.values(),
             self.prices,
             attempts_bound=self._settings.attempts_bound,
             at_ms=at_ms,
+            unpriced=None if tenant is None else tenant.unpriced_bound,
+            corrected=self.overbilling.corrected,
         )
+
+    def _reservation(self, question: Question, tenant: TenantConfigured | None, proposal: Decision, then: tuple[str, ...]) -> Reservation:
+        request = question.request
         booked = tenant is not None and isinstance(proposal, Admission)
         return Reservation(
             tenant=request.tenant,
             request_id=request.request_id,
-            fingerprint=accepted.fingerprint,
+            fingerprint=question.fingerprint,
             proposal=proposal,
-            windows=windows(tenant.caps, user=request.user, workflow=request.workflow, at_ms=at_ms) if tenant and booked else (),
-            cache_only=tenant is not None and tenant.over_budget == "cache_only",
-            at_ms=at_ms,
+            windows=self.tenants.caps(tenant).windows(subjects_of(request), question.at_ms) if tenant and booked else (),
+            then=then,
+            round=question.round,
+            at_ms=question.at_ms,
         )
 
-    async def _result_again(self, accepted: RequestAccepted, closed: Closed, context: Context) -> RequestFinished:
+    async def _at_limit(self, question: Question, tenant: TenantConfigured | None, at: AtLimit, context: Context) -> Output:
+        """The first of the steps that the tenant lets be tried and that helps; else the refusal."""
+        for place, step in enumerate(at.then if tenant else ()):
+            output = await self._step(step, at.then[place:], question, tenant, at, context)
+            if output is not None:
+                return output
+        wait_ms = at_limit.retry_after_ms(at.hit, self._clock.now_ms())
+        return self._refused(question, context, reason=at.reason, detail=at.detail, retry_after_ms=wait_ms, limit_hit=at.hit)
+
+    async def _step(
+        self, step: str, left: tuple[str, ...], question: Question, tenant: TenantConfigured | None, at: AtLimit, context: Context
+    ) -> Output | None:
+        assert tenant is not None
+        request = question.request
+        if step == "cache_only" and at_limit.may_be_cached(request, tenant):
+            admission = at_limit.cache_only(request, at, rest=left[1:], round_=question.round)
+            return _admitted(question, admission, context)
+        if step == "wait":
+            until_ms = at_limit.wait_until_ms(at.hit, round_=question.round, deadline_ms=request.deadline_ms, now_ms=self._clock.now_ms())
+            return None if until_ms is None else _waiting(question, at, until_ms, left, context)
+        if step == "cheaper_route" and tenant.cheaper_route:
+            return await self._cheaper(question, tenant, at, context)
+        return None
+
+    async def _cheaper(self, question: Question, tenant: TenantConfigured, at: AtLimit, context: Context) -> Output | None:
+        """The request with the model of the cheaper route, if that fits; asked of the ledger as the second question of its round."""
+        request = replace(question.request, model=tenant.cheaper_route)
+        proposal = self._worst_case(request, question.at_ms)
+        if isinstance(proposal, Refusal) or request.model == question.request.model:
+            return None
+        second = replace(question, round=question.round + 1)
+        proposal = replace(proposal, model=request.model, round=second.round, limit_hit=at.hit)
+        answer = await self._ledger.reserve(self._reservation(second, tenant, proposal, at.then))
+        if isinstance(answer, Closed):
+            return await self._result_again(question, answer, context)
+        if isinstance(answer, Reused):
+            raise IdReusedError(first_closed=answer.first_closed)
+        return _admitted(question, answer.decision, context) if isinstance(answer.decision, Admission) else None
+
+    async def _result_again(self, question: Question, closed: Closed, context: Context) -> RequestFinished:
         data = await self._log.read(REQUEST_FINISHED.name, closed.partition, closed.offset)
         if data is None:
-            return self._refused(accepted, context, reason="id_reused", detail="the request has ended; its result is no longer kept")
+            return self._refused(question, context, reason="id_reused", detail="the request has ended; its result is no longer kept")
         return decode(REQUEST_FINISHED, data)
 
-    def _refused(self, accepted: RequestAccepted, context: Context, *, reason: str, **rest: Any) -> RequestFinished:
+    def _refused(self, question: Question, context: Context, *, reason: str, **rest: Any) -> RequestFinished:
         return finished(
-            accepted.request,
+            question.request,
             now_ms=self._clock.now_ms(),
             outcome=outcome_of(reason),
             reason=reason,
-            fingerprint=accepted.fingerprint,
-            steps=(*accepted.steps, context.step()),
+            fingerprint=question.fingerprint,
+            steps=(*question.steps, context.step()),
             **rest,
         )
 
 
-def _cache_only(accepted: RequestAccepted, over: OverCap) -> Admission:
-    return Admission(
-        cache_only=True,
-        reserved_nano=0,
-        input_tokens_bound=input_tokens_bound(accepted.request),
-        attempts_bound=0,
-        reason="budget_exceeded",
-        retry_at_ms=over.retry_at_ms,
+def _admitted(question: Question, admission: Admission, context: Context) -> RequestAdmitted:
+    request = replace(question.request, model=admission.model) if admission.model else question.request
+    return RequestAdmitted(
+        request=request,
+        fingerprint=question.fingerprint,
+        admission=admission,
+        steps=(*question.steps, context.step()),
+    )
+
+
+def _waiting(question: Question, at: AtLimit, until_ms: int, then: tuple[str, ...], context: Context) -> RequestWaiting:
+    return RequestWaiting(
+        request=question.request,
+        fingerprint=question.fingerprint,
+        round=question.round + at_limit.ROUNDS,
+        until_ms=until_ms,
+        then=then,
+        limit_hit=at.hit,
+        steps=(*question.steps, context.step()),
     )

@@ -19,6 +19,10 @@ class Settings:
     """DAYTWO_LEDGER_KEEP_HOURS: how long closed reservations and past windows are kept; above the retention of the
     request topics (168 h), or a late repeat is taken for a new request; at least 1."""
 
+    trust_log: bool = False
+    """DAYTWO_LEDGER_TRUST_LOG: 1: an emptied ledger is opened although the log no longer has its beginning. What was spent before
+    is then forgotten: caps of a month or in total have more room than they should."""
+
     @property
     def keep_ms(self) -> int:
         return self.keep_hours * HOUR_MS
@@ -30,6 +34,7 @@ class Settings:
         return cls(
             ledger_redis=_url(env, "DAYTWO_LEDGER_REDIS", default.ledger_redis),
             attempts_bound=_number(env, "DAYTWO_ATTEMPTS_BOUND", default.attempts_bound, most=20),
+            trust_log=_switch(env, "DAYTWO_LEDGER_TRUST_LOG"),
             keep_hours=_number(env, "DAYTWO_LEDGER_KEEP_HOURS", default.keep_hours, most=24 * 366),
         )
 
@@ -46,3 +51,10 @@ def _number(env: Mapping[str, str], name: str, default: int, *, most: int) -> in
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
         raise ValueError(f"{name}: {text!r} is no whole number from 1 to {most}")
     return int(text)
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "0")
+    if text not in ("0", "1"):
+        raise ValueError(f"{name}: {text!r} is neither 0 nor 1")
+    return text == "1"

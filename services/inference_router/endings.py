@@ -59,7 +59,7 @@ def _shared(grounded: RequestGrounded, attempts: Sequence[AttemptFinished], cont
         "question": grounded.question,
         "usage": _sum(attempts),
         "cost_nano": sum(attempt.cost_nano for attempt in attempts),
-        "attempts": tuple(map(_summary, attempts)),
+        "attempts": tuple([_summary(grounded, attempt) for attempt in attempts]),
         "steps": (*grounded.steps, context.step()),
     }
 
@@ -72,7 +72,8 @@ def _sum(attempts: Sequence[AttemptFinished]) -> Usage:
     )
 
 
-def _summary(attempt: AttemptFinished) -> AttemptSummary:
+def _summary(grounded: RequestGrounded, attempt: AttemptFinished) -> AttemptSummary:
+    quote = next((quote for quote in grounded.admission.quotes if quote.deployment == attempt.deployment), None)
     return AttemptSummary(
         attempt_id=attempt.attempt_id,
         deployment=attempt.deployment,
@@ -80,4 +81,5 @@ def _summary(attempt: AttemptFinished) -> AttemptSummary:
         reason=attempt.reason,
         latency_ms=attempt.latency_ms,
         cost_nano=attempt.cost_nano,
+        bound_nano=0 if quote is None else booking.most_nano(grounded, quote),
     )

@@ -9,6 +9,7 @@ from daytwo.flow import Change, Context, Follower
 from daytwo.records import (
     Admission,
     Cap,
+    ConcurrencyCap,
     DeploymentConfigured,
     Message,
     PriceConfigured,
@@ -17,11 +18,13 @@ from daytwo.records import (
     RequestFinished,
     RequestSubmitted,
     TenantConfigured,
+    TokenCap,
 )
 from daytwo.results import finished
 from daytwo.topic import Record, Topic
-from services.cost_meter.budget import windows
-from services.cost_meter.ports import Reservation, Settlement
+from services.cost_meter.budget import Caps
+from services.cost_meter.decisions import encode_proposal
+from services.cost_meter.ports import Reservation, Restoration, Settlement
 
 NOON = 1_772_366_400_000
 """2026-03-01T12:00:00Z."""
@@ -86,8 +89,16 @@ def tenant(**fields: Any) -> TenantConfigured:
     return TenantConfigured(**{"tenant": "acme", **fields})
 
 
-def cap(limit_nano: int, period: str = "day", scope: str = "tenant") -> Cap:
-    return Cap(scope=scope, period=period, limit_nano=limit_nano)
+def cap(limit_nano: int, period: str = "day", scope: str = "tenant", subject: str = "*") -> Cap:
+    return Cap(scope=scope, subject=subject, period=period, limit_nano=limit_nano)
+
+
+def token_cap(limit_tokens: int, period: str = "day", scope: str = "tenant", subject: str = "*") -> TokenCap:
+    return TokenCap(scope=scope, subject=subject, period=period, limit_tokens=limit_tokens)
+
+
+def concurrency_cap(limit_requests: int, scope: str = "tenant", subject: str = "*") -> ConcurrencyCap:
+    return ConcurrencyCap(scope=scope, subject=subject, limit_requests=limit_requests)
 
 
 def deployment(**fields: Any) -> DeploymentConfigured:
@@ -124,21 +135,54 @@ def quote(**fields: Any) -> Quote:
     return Quote(**{**defaults, **fields})
 
 
-def admission(reserved_nano: int = 100) -> Admission:
-    return Admission(cache_only=False, reserved_nano=reserved_nano, input_tokens_bound=10, attempts_bound=3, quotes=(quote(),))
+def admission(reserved_nano: int = 100, reserved_tokens: int = 0) -> Admission:
+    return Admission(
+        cache_only=False,
+        reserved_nano=reserved_nano,
+        reserved_tokens=reserved_tokens,
+        input_tokens_bound=10,
+        attempts_bound=3,
+        quotes=(quote(),),
+    )
 
 
-def reservation(amount_nano: int = 100, *caps: Cap, user: str = "", workflow: str = "", **fields: Any) -> Reservation:
+def reservation(amount_nano: int = 100, *caps: Cap | TokenCap | ConcurrencyCap, tokens: int = 0, **fields: Any) -> Reservation:
     at_ms = fields.setdefault("at_ms", NOON)
+    subjects = {"tenant": "", **{scope: fields.pop(scope, "") for scope in ("user", "workflow", "session", "agent")}}
     defaults: dict[str, Any] = {
         "tenant": "acme",
         "request_id": "r-1",
         "fingerprint": "f-1",
-        "proposal": admission(amount_nano),
-        "windows": windows(caps, user=user, workflow=workflow, at_ms=at_ms),
-        "cache_only": True,
+        "proposal": admission(amount_nano, tokens),
+        "windows": Caps(capped(*caps)).windows(subjects, at_ms),
+        "then": ("cache_only",),
     }
     return Reservation(**{**defaults, **fields})
+
+
+def capped(*caps: Cap | TokenCap | ConcurrencyCap) -> TenantConfigured:
+    """A tenant with caps of any kind."""
+    return tenant(
+        caps=tuple(cap for cap in caps if isinstance(cap, Cap)),
+        token_caps=tuple(cap for cap in caps if isinstance(cap, TokenCap)),
+        concurrency_caps=tuple(cap for cap in caps if isinstance(cap, ConcurrencyCap)),
+    )
+
+
+def restoration(wanted: Reservation) -> Restoration:
+    """What the log has of a reservation that had room."""
+    return Restoration(
+        tenant=wanted.tenant,
+        request_id=wanted.request_id,
+        fingerprint=wanted.fingerprint,
+        nano=wanted.amount_nano,
+        tokens=wanted.tokens,
+        counts_as_open=True,
+        decision=encode_proposal(wanted.proposal),
+        windows=wanted.windows,
+        at_ms=wanted.at_ms,
+        round=wanted.round,
+    )
 
 
 def settlement(cost_nano: int = 40, **fields: Any) -> Settlement:

@@ -10,10 +10,18 @@ import pytest
 
 from services.cost_meter.ports import Ledger
 from services.cost_meter.redis_ledger import RedisLedger
-from tests.cost_meter.builders import HOUR
+from tests.cost_meter.builders import HOUR, NOON
 from tests.cost_meter.memory_ledger import MemoryLedger
 
 KEEP_MS = 192 * HOUR
+
+
+async def open_gate(ledger: RedisLedger) -> None:
+    """As the keeper does, without a look at the log."""
+    run_id = await ledger.gate.run_id()
+    if not await ledger.gate.is_open():
+        await ledger.gate.take_turn(run_id)
+        await ledger.gate.open(run_id, NOON)
 
 
 @pytest.fixture
@@ -25,6 +33,7 @@ def redis_url() -> str:
 async def redis_ledger(redis_url: str) -> AsyncIterator[RedisLedger]:
     ledger = RedisLedger(redis_url, keep_ms=KEEP_MS)
     await ledger.start()
+    await open_gate(ledger)
     yield ledger
     await ledger.stop()
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from services.cost_meter.budget import LARGEST_NANO
-from services.cost_meter.decisions import OverCap, Refusal
-from services.cost_meter.ports import Answer, Closed, Counter, Decided, Ledger, Reused
-from tests.cost_meter.builders import HOUR, NOON, admission, cap, reservation, settlement
+from daytwo.records import LimitHit
+from services.cost_meter.budget import LARGEST
+from services.cost_meter.decisions import AtLimit, Refusal
+from services.cost_meter.ports import Answer, Closed, Counter, Decided, Ledger, Reused, Settled, Unsettled
+from tests.cost_meter.builders import HOUR, NOON, admission, cap, concurrency_cap, reservation, restoration, settlement, token_cap
 
 
 def fits(answer: Answer) -> bool:
-    return isinstance(answer, Decided) and not isinstance(answer.decision, OverCap)
+    return isinstance(answer, Decided) and not isinstance(answer.decision, AtLimit)
 
 
 async def counters(ledger: Ledger, tenant: str) -> dict[str, tuple[int, int]]:
@@ -58,15 +59,9 @@ async def test_one_full_scope_keeps_the_others_untouched(ledger: Ledger, fresh_t
     answer = await ledger.reserve(reservation(100, *caps, workflow="w", tenant=fresh_tenant, request_id="r-2"))
 
     assert answer == Decided(
-        decision=OverCap(
-            scope="workflow",
-            subject="w",
-            period="total",
-            limit_nano=150,
-            used_nano=100,
-            worst_nano=100,
-            renews_at_ms=None,
-            cache_only=True,
+        decision=AtLimit(
+            hit=LimitHit(scope="workflow", subject="w", kind="money", period="total", limit=150, used=100, wanted=100),
+            then=("cache_only",),
         ),
         repeated=False,
     )
@@ -77,8 +72,8 @@ async def test_of_several_full_caps_the_last_to_renew_is_named(ledger: Ledger, f
     answer = await ledger.reserve(reservation(100, cap(50, "hour"), cap(50, "month"), cap(50, "day"), tenant=fresh_tenant))
 
     assert isinstance(answer, Decided)
-    assert isinstance(answer.decision, OverCap)
-    assert answer.decision.period == "month"
+    assert isinstance(answer.decision, AtLimit)
+    assert answer.decision.hit.period == "month"
 
 
 async def test_the_same_reservation_three_times_is_booked_once_and_decided_equally(ledger: Ledger, fresh_tenant: str) -> None:
@@ -95,7 +90,7 @@ async def test_a_repeat_gets_the_first_decision_whatever_is_proposed_now(ledger:
     refusal = Refusal(reason="unknown_model", detail="gone")
     refused = await ledger.reserve(reservation(tenant=fresh_tenant, request_id="r-2", proposal=refusal, windows=()))
 
-    repeat = await ledger.reserve(reservation(100, cap(5000), tenant=fresh_tenant, cache_only=False))
+    repeat = await ledger.reserve(reservation(100, cap(5000), tenant=fresh_tenant, then=()))
     refused_again = await ledger.reserve(reservation(100, tenant=fresh_tenant, request_id="r-2"))
 
     assert isinstance(first, Decided)
@@ -194,24 +189,24 @@ async def test_the_next_window_has_room_and_settlement_books_to_the_one_reserved
 
 
 async def test_amounts_are_exact_to_the_nano_dollar_at_the_largest_cap(ledger: Ledger, fresh_tenant: str) -> None:
-    largest = cap(LARGEST_NANO)
-    assert fits(await ledger.reserve(reservation(LARGEST_NANO - 1, largest, tenant=fresh_tenant)))
+    largest = cap(LARGEST)
+    assert fits(await ledger.reserve(reservation(LARGEST - 1, largest, tenant=fresh_tenant)))
 
     assert not fits(await ledger.reserve(reservation(2, largest, tenant=fresh_tenant, request_id="r-2")))
     assert fits(await ledger.reserve(reservation(1, largest, tenant=fresh_tenant, request_id="r-3")))
-    assert await total(ledger, fresh_tenant) == (0, LARGEST_NANO)
+    assert await total(ledger, fresh_tenant) == (0, LARGEST)
 
 
 async def test_a_counter_beyond_what_doubles_hold_stays_exact_and_is_over_every_cap(ledger: Ledger, fresh_tenant: str) -> None:
     for number in range(4):
         name = f"r-{number}"
-        await ledger.reserve(reservation(LARGEST_NANO, tenant=fresh_tenant, request_id=name))
-        await ledger.settle(settlement(LARGEST_NANO, tenant=fresh_tenant, request_id=name))
+        await ledger.reserve(reservation(LARGEST, tenant=fresh_tenant, request_id=name))
+        await ledger.settle(settlement(LARGEST, tenant=fresh_tenant, request_id=name))
 
-    capped = await ledger.reserve(reservation(1, cap(LARGEST_NANO), tenant=fresh_tenant, request_id="r-9"))
+    capped = await ledger.reserve(reservation(1, cap(LARGEST), tenant=fresh_tenant, request_id="r-9"))
 
     assert not fits(capped)
-    assert await total(ledger, fresh_tenant) == (4 * LARGEST_NANO, 0)
+    assert await total(ledger, fresh_tenant) == (4 * LARGEST, 0)
 
 
 async def test_open_requests_are_named_until_they_end(ledger: Ledger, fresh_tenant: str) -> None:
@@ -229,3 +224,95 @@ async def test_tenants_never_share(ledger: Ledger, fresh_tenant: str) -> None:
     await ledger.reserve(reservation(100, cap(100), tenant=fresh_tenant))
 
     assert fits(await ledger.reserve(reservation(100, cap(100), tenant=f"{fresh_tenant}-2")))
+
+
+async def test_tokens_are_reserved_and_settled_beside_money(ledger: Ledger, fresh_tenant: str) -> None:
+    full = await ledger.reserve(reservation(100, token_cap(50), tokens=30, tenant=fresh_tenant))
+    over = await ledger.reserve(reservation(100, token_cap(50), tokens=21, tenant=fresh_tenant, request_id="r-2"))
+    await ledger.settle(settlement(40, tokens=12, tenant=fresh_tenant))
+    fits_now = await ledger.reserve(reservation(100, token_cap(50), tokens=38, tenant=fresh_tenant, request_id="r-3"))
+
+    assert fits(full)
+    assert isinstance(over, Decided)
+    assert isinstance(over.decision, AtLimit)
+    assert (over.decision.hit.kind, over.decision.hit.limit, over.decision.hit.used, over.decision.hit.wanted) == ("tokens", 50, 30, 21)
+    assert fits(fits_now)
+    (total,) = [c for c in (await ledger.accounts())[fresh_tenant].counters if c.path == "tenant//total/total"]
+    assert (total.settled_tokens, total.reserved_tokens, total.settled_nano, total.reserved_nano) == (12, 38, 40, 100)
+
+
+async def test_one_full_unit_keeps_the_others_untouched(ledger: Ledger, fresh_tenant: str) -> None:
+    caps = (cap(1000), token_cap(50), concurrency_cap(1))
+    await ledger.reserve(reservation(100, *caps, tokens=10, tenant=fresh_tenant))
+
+    answer = await ledger.reserve(reservation(100, *caps, tokens=10, tenant=fresh_tenant, request_id="r-2"))
+
+    assert isinstance(answer, Decided)
+    assert isinstance(answer.decision, AtLimit)
+    assert (answer.decision.hit.kind, answer.decision.hit.period) == ("concurrency", "")
+    (total,) = [c for c in (await ledger.accounts())[fresh_tenant].counters if c.path == "tenant//total/total"]
+    assert (total.reserved_nano, total.reserved_tokens) == (100, 10)
+
+
+async def test_as_many_are_open_at_once_as_the_cap_says_whatever_ends_first(ledger: Ledger, fresh_tenant: str) -> None:
+    capped = concurrency_cap(10, "agent")
+    wanted = [reservation(1, capped, agent="a", tenant=fresh_tenant, request_id=f"r-{number}") for number in range(50)]
+    answers = await asyncio.gather(*[ledger.reserve(one) for one in wanted])
+    admitted = [one.request_id for one, answer in zip(wanted, answers, strict=True) if fits(answer)]
+    for name in [*admitted[:4], *[one.request_id for one in wanted if one.request_id not in admitted]]:
+        await ledger.settle(settlement(0, tenant=fresh_tenant, request_id=name))
+
+    more = await asyncio.gather(*[ledger.reserve(replace(one, request_id=f"{one.request_id}-2")) for one in wanted])
+
+    assert len(admitted) == 10
+    assert sum(map(fits, more)) == 4, "what ended frees its place, and what was not admitted had none"
+
+
+async def test_a_later_round_decides_anew_what_had_no_room_and_the_same_round_does_not(ledger: Ledger, fresh_tenant: str) -> None:
+    first = await ledger.reserve(reservation(100, cap(50), tenant=fresh_tenant, then=("wait",)))
+    same = await ledger.reserve(reservation(100, cap(500), tenant=fresh_tenant))
+    later = await ledger.reserve(reservation(100, cap(500), tenant=fresh_tenant, round=2))
+    repeat = await ledger.reserve(reservation(100, cap(500), tenant=fresh_tenant, round=2))
+    even_later = await ledger.reserve(reservation(100, cap(500), tenant=fresh_tenant, round=4))
+
+    assert isinstance(first, Decided)
+    assert isinstance(first.decision, AtLimit)
+    assert same == replace(first, repeated=True)
+    assert fits(later)
+    assert isinstance(later, Decided)
+    assert repeat == even_later == replace(later, repeated=True), "what is admitted is not decided again"
+    assert await total(ledger, fresh_tenant) == (0, 100)
+
+
+async def test_a_throttled_request_reserves_nothing_and_goes_on_in_a_later_round(ledger: Ledger, fresh_tenant: str) -> None:
+    hit = LimitHit(scope="user", subject="ann", kind="token_rate", period="minute", limit=9, used=9, wanted=0, retry_at_ms=NOON + 1)
+    held = reservation(tenant=fresh_tenant, proposal=AtLimit(hit=hit, then=("wait",)), windows=())
+    first = await ledger.reserve(held)
+
+    later = await ledger.reserve(reservation(100, tenant=fresh_tenant, round=2))
+
+    assert first == Decided(decision=AtLimit(hit=hit, then=("wait",)), repeated=False)
+    assert fits(later)
+    assert await total(ledger, fresh_tenant) == (0, 100)
+
+
+async def test_a_settlement_says_what_was_reserved_and_what_it_does_not_know(ledger: Ledger, fresh_tenant: str) -> None:
+    await ledger.reserve(reservation(100, tenant=fresh_tenant))
+
+    assert await ledger.settle(settlement(170, tenant=fresh_tenant)) == Settled(reserved_nano=100)
+    assert await ledger.settle(settlement(170, tenant=fresh_tenant)) == Unsettled(known=True)
+    assert await ledger.settle(settlement(1, tenant=fresh_tenant, request_id="r-2")) == Unsettled(known=False)
+
+
+async def test_what_is_restored_is_booked_above_the_cap_once_and_never_over_what_is_known(ledger: Ledger, fresh_tenant: str) -> None:
+    wanted = reservation(100, cap(50), concurrency_cap(0), tokens=5, tenant=fresh_tenant)
+    for _ in range(3):
+        await ledger.restore([restoration(wanted)])
+    other = replace(wanted, fingerprint="other")
+    await ledger.restore([restoration(other)])
+
+    assert await total(ledger, fresh_tenant) == (0, 100)
+    assert not fits(await ledger.reserve(reservation(0, cap(50), tenant=fresh_tenant, request_id="r-2")))
+    assert await ledger.settle(settlement(40, tenant=fresh_tenant)) == Settled(reserved_nano=100)
+    await ledger.restore([restoration(wanted)])
+    assert await total(ledger, fresh_tenant) == (40, 0)

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from daytwo.errors import RetryableError
-from services.cost_meter.decisions import OverCap
+from services.cost_meter.decisions import AtLimit
 from services.cost_meter.ports import Decided
 from services.cost_meter.redis_ledger import RedisLedger
 from tests.cost_meter.builders import HOUR, cap, reservation, settlement
@@ -77,8 +77,8 @@ async def test_no_uncapped_counter_overflows(redis_ledger: RedisLedger, redis: R
     answer = await redis_ledger.reserve(reservation(1000, tenant=fresh_tenant))
 
     assert isinstance(answer, Decided)
-    assert isinstance(answer.decision, OverCap)
-    assert answer.decision.used_nano == 2**62
+    assert isinstance(answer.decision, AtLimit)
+    assert answer.decision.hit.used == 2**62
 
 
 @pytest.mark.stack
@@ -91,7 +91,7 @@ async def test_a_redis_that_forgot_the_scripts_gets_them_again(redis_ledger: Red
     )
 
     assert [isinstance(answer, Decided) and answer.repeated for answer in answers] == [True, False, False, False, False]
-    over = [isinstance(answer, Decided) and isinstance(answer.decision, OverCap) for answer in answers]
+    over = [isinstance(answer, Decided) and isinstance(answer.decision, AtLimit) for answer in answers]
     assert over == [False, False, False, True, True]
 
 

@@ -11,11 +11,11 @@ import pytest
 from daytwo.codec import encode
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.flow import Output
-from daytwo.records import Admission, RequestAdmitted, RequestFinished, TenantConfigured
+from daytwo.records import Admission, PriceBound, RequestAdmitted, RequestFinished, TenantConfigured, Usage
 from daytwo.topics import DEPLOYMENT_CONFIGURED, PRICE_CONFIGURED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.cost_meter.admission import propose
 from services.cost_meter.bound import input_tokens_bound
-from services.cost_meter.budget import LARGEST_NANO
+from services.cost_meter.budget import LARGEST
 from services.cost_meter.decisions import IdReusedError
 from services.cost_meter.service import CostMeter, service
 from services.cost_meter.settings import Settings
@@ -24,6 +24,7 @@ from tests.cost_meter.memory_ledger import MemoryLedger
 
 WORST = 3 * ((input_tokens_bound(request()) * 1_000_000_000 + 256 * 2_000_000_000) // 1_000_000)
 """Three attempts at the prices of builders.price."""
+TOKENS = 3 * (input_tokens_bound(request()) + 256)
 
 
 class MemoryLog:
@@ -79,7 +80,7 @@ class World:
 
     async def total(self) -> dict[str, int]:
         found: dict[str, int] = (await self.meter.view())["tenants"]["acme"]["total"]
-        return found
+        return {name: found[name] for name in ("settled_nano", "reserved_nano")}
 
 
 async def world(**fields: Any) -> World:
@@ -137,7 +138,7 @@ async def test_a_tenant_that_is_unknown_or_switched_off_gets_nothing() -> None:
     assert (await there.refusal(tenant="stranger")).reason == "unknown_tenant"
 
 
-@pytest.mark.parametrize("wrong", [cap(1, "week"), cap(-1), cap(LARGEST_NANO + 1)])
+@pytest.mark.parametrize("wrong", [cap(1, "week"), cap(-1), cap(LARGEST + 1)])
 async def test_a_cap_that_cannot_be_applied_closes_the_tenant(wrong: Any) -> None:
     there = await world(caps=(wrong,))
 
@@ -146,7 +147,7 @@ async def test_a_cap_that_cannot_be_applied_closes_the_tenant(wrong: Any) -> Non
 
 async def test_a_worst_case_that_could_not_be_counted_exactly_is_refused() -> None:
     there = await world()
-    await follow(there.meter.prices, PRICE_CONFIGURED, price(request_nano=LARGEST_NANO // 3))
+    await follow(there.meter.prices, PRICE_CONFIGURED, price(request_nano=LARGEST // 3))
 
     assert (await there.refusal()).reason == "too_large"
 
@@ -245,7 +246,7 @@ async def test_an_end_that_was_never_accepted_cannot_release_the_money_of_its_na
     assert await there.total() == {"settled_nano": 0, "reserved_nano": WORST}
 
 
-@pytest.mark.parametrize("cost", [-1, LARGEST_NANO + 1])
+@pytest.mark.parametrize("cost", [-1, LARGEST + 1])
 async def test_an_absurd_cost_is_a_dead_letter_and_its_money_stays_reserved(cost: int) -> None:
     there = await world()
     await there.admission()
@@ -318,23 +319,24 @@ async def test_the_view_names_windows_limits_and_what_is_open() -> None:
     there = await world(caps=(cap(9 * WORST), cap(5 * WORST, "hour", "user")))
     await there.admission(user="ann")
     await there.admission(request_id="r-2", user="ann")
-    await there.end(cost_nano=5)
+    await there.end(cost_nano=5, usage=Usage(input_tokens=20, output_tokens=10))
 
     view = (await there.meter.view())["tenants"]["acme"]
 
     assert (view["open"], view["open_ids"]) == (1, ["r-2"])
-    assert view["total"] == {"settled_nano": 5, "reserved_nano": WORST}
+    amounts = {"settled_nano": 5, "reserved_nano": WORST, "settled_tokens": 30, "reserved_tokens": TOKENS}
+    assert view["total"] == amounts
     day = {"scope": "tenant", "subject": "", "period": "day", "window": "2026-03-01", "limit_nano": 9 * WORST}
     hour = {"scope": "user", "subject": "ann", "period": "hour", "window": "2026-03-01T12", "limit_nano": 5 * WORST}
     for expected in (day, hour):
-        assert {**expected, "settled_nano": 5, "reserved_nano": WORST} in view["windows"]
+        assert {**expected, **amounts, "limit_tokens": None} in view["windows"]
     assert {window["limit_nano"] for window in view["windows"] if window["period"] == "total"} == {None}
 
 
 async def test_the_service_reads_what_the_topics_say_it_reads() -> None:
     there = service(ledger=MemoryLedger(), log=MemoryLog({}), clock=FixedClock(), settings=Settings())
     read = [*(part.topic for part in there.inputs), *(part.topic for part in there.followers)]
-    ends = there.inputs[1]
+    ends = there.inputs[2]
 
     await there.start()
     await there.stop()
@@ -349,8 +351,25 @@ def test_a_proposal_depends_on_nothing_but_its_arguments() -> None:
     there = World()
     asyncio.run(follow(there.meter.prices, PRICE_CONFIGURED, price()))
 
-    proposals = [propose(request(), tenant(), [deployment()], there.meter.prices, attempts_bound=1, at_ms=NOON) for _ in range(2)]
+    proposals = [propose(request(), [deployment()], there.meter.prices, attempts_bound=1, at_ms=NOON) for _ in range(2)]
 
     assert proposals[0] == proposals[1]
     assert isinstance(proposals[0], Admission)
     assert proposals[0].reserved_nano == WORST // 3
+
+
+async def test_an_unpriced_model_is_reserved_at_the_bound_its_tenant_set() -> None:
+    there = await world(unpriced_bound=PriceBound(input_nano_per_mtok=0, output_nano_per_mtok=1_000_000, request_nano=5))
+    await follow(there.meter.deployments, DEPLOYMENT_CONFIGURED, deployment(model="unheard-of"))
+
+    admission = await there.admission()
+
+    assert [quote.is_bound for quote in admission.quotes] == [True]
+    assert admission.reserved_nano == 3 * (256 + 5)
+
+
+async def test_the_lane_batch_is_reserved_at_its_discount() -> None:
+    there = await world()
+    await follow(there.meter.prices, PRICE_CONFIGURED, price(batch_discount_permille=500))
+
+    assert (await there.admission(lane="batch")).reserved_nano == WORST // 2

@@ -1,0 +1,214 @@
+"""Keeps the ledger's gate: plays the log onto a ledger that may have lost something, compares, and only then opens.
+
+What is played is idempotent, so it does not matter how much of it the ledger knows. How far back it must begin follows from the
+ledger itself: everything admitted before its mark is in it, and of that only what is open there can have ended since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from redis.exceptions import RedisError
+
+from daytwo.clock import Clock
+from daytwo.errors import RetryableError
+from daytwo.records import TenantConfigured
+from services.cost_meter.budget import Caps, Window
+from services.cost_meter.history import Admitted, Ended, History
+from services.cost_meter.ledger_view import TOTAL
+from services.cost_meter.ports import Settled, Unsettled
+from services.cost_meter.redis_gate import LOCK
+from services.cost_meter.redis_holdings import differences, oldest_open_ms
+from services.cost_meter.redis_ledger import RedisLedger, unavailable
+from services.cost_meter.restoring import admitted_again, unreserved
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MARK_S: Final = 5.0
+"""How often the ledger is marked: so much more of the log is played than was lost."""
+MARGIN_MS: Final = 60_000
+"""How far the clocks of processes may differ."""
+AT_ONCE: Final = 500
+AGAIN_S: Final = 0.2
+
+
+class NotRebuiltError(RetryableError):
+    """The ledger is not what the log says, and a person must look at it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("store_unavailable", f"the ledger stays closed: {detail}")
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What was played."""
+
+    since_ms: int | None
+    """Epoch milliseconds; None: from the beginning of the log."""
+    admitted: int = 0
+    ended: int = 0
+    settled_nano: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """By tenant, what this rebuilding has settled."""
+    seconds: float = 0.0
+
+
+class LedgerKeeper:
+    """Runs from `start` to `stop`, beside the handlers."""
+
+    def __init__(self, ledger: RedisLedger, history: History, clock: Clock, *, trust_log: bool = False) -> None:
+        """`trust_log`: an emptied ledger is opened although the log no longer has its beginning; older sums are then gone."""
+        self._ledger = ledger
+        self._history = history
+        self._clock = clock
+        self._trust_log = trust_log
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._history.start()
+        self._task = asyncio.create_task(self._keep(), name="ledger-keeper")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._history.stop()
+
+    async def _keep(self) -> None:
+        gate = self._ledger.gate
+        while True:
+            try:
+                gate.closed.clear()
+                if await gate.is_open():
+                    await gate.mark(self._clock.now_ms())
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(gate.closed.wait(), MARK_S)
+                elif (rebuilt := await self.rebuild()) is None:
+                    await self._clock.sleep(AGAIN_S)
+                else:
+                    _tell(rebuilt)
+            except NotRebuiltError as error:
+                log.error("%s", error)
+                await self._clock.sleep(MARK_S)
+            except (RetryableError, RedisError, OSError) as error:
+                log.info("the ledger is closed: %s", error)
+                await self._clock.sleep(AGAIN_S)
+
+    async def rebuild(self) -> Rebuilt | None:
+        """One attempt; None: it is another's turn, or the turn was lost. Raises RetryableError."""
+        gate, begun = self._ledger.gate, self._clock.monotonic()
+        async with unavailable():
+            run_id = await gate.run_id()
+            if not await gate.take_turn(run_id):
+                return None
+            try:
+                self._ledger.doubt()
+                started_ms = self._clock.now_ms()
+                rebuilt = await self._play_all(run_id, started_ms)
+                opened = await gate.open(run_id, started_ms)
+            finally:
+                with contextlib.suppress(RedisError, OSError):
+                    await gate.give_up(run_id)
+        rebuilt.seconds = self._clock.monotonic() - begun
+        return rebuilt if opened else None
+
+    async def _play_all(self, run_id: str, started_ms: int) -> Rebuilt:
+        empty = not await self._ledger.tenants()
+        since_ms = await self._since()
+        if empty and not self._trust_log and not await self._history.whole():
+            raise NotRebuiltError(
+                "it is empty, and the log no longer has its beginning: restore a copy of its Redis, "
+                "or set DAYTWO_LEDGER_TRUST_LOG=1 to count from what the log has"
+            )
+        caps = {name: Caps(tenant) for name, tenant in (await self._history.tenants()).items()}
+        rebuilt = Rebuilt(since_ms=since_ms)
+        await self._play(since_ms, caps, rebuilt, run_id)
+        # What was on its way to the log while it was read.
+        await self._play(started_ms - MARGIN_MS, caps, rebuilt, run_id)
+        await self._compare(rebuilt, whole=empty)
+        return rebuilt
+
+    async def _since(self) -> int | None:
+        """Where to begin; None: at the beginning."""
+        marked_ms = await self._ledger.gate.marked()
+        if marked_ms is None:
+            return None
+        oldest_ms = await oldest_open_ms(self._ledger)
+        return min(marked_ms, marked_ms if oldest_ms is None else oldest_ms) - MARGIN_MS
+
+    async def _play(self, since_ms: int | None, caps: Mapping[str, Caps], rebuilt: Rebuilt, run_id: str) -> None:
+        async for admitted in _chunks(self._history.admitted(since_ms)):
+            await self._turn(run_id)
+            rebuilt.admitted += len(admitted)
+            await self._ledger.restore([admitted_again(one, _windows(one, caps)) for one in admitted], gate=LOCK)
+        async for ended in _chunks(self._history.ended(since_ms)):
+            await self._turn(run_id)
+            await self._settle(ended, caps, rebuilt)
+
+    async def _settle(self, ended: Sequence[Ended], caps: Mapping[str, Caps], rebuilt: Rebuilt) -> None:
+        settlements = [one.settlement for one in ended]
+        results = await self._ledger.settle_all(settlements, gate=LOCK)
+        strange = [one for one, result in zip(ended, results, strict=True) if result == Unsettled(known=False)]
+        _count(rebuilt, ended, results)
+        if strange:
+            # Their admission is not on the log: refused before it, or older than what is kept.
+            await self._ledger.restore([unreserved(one.settlement, _windows(one, caps), one.timestamp_ms) for one in strange], gate=LOCK)
+            _count(rebuilt, strange, await self._ledger.settle_all([one.settlement for one in strange], gate=LOCK))
+
+    async def _turn(self, run_id: str) -> None:
+        if not await self._ledger.gate.renew(run_id):
+            raise RetryableError("store_unavailable", "the turn to rebuild the ledger was lost")
+
+    async def _compare(self, rebuilt: Rebuilt, *, whole: bool) -> None:
+        """What is reserved must be what is open; and where all was played, what is settled the sum of it."""
+        wrong = await differences(self._ledger)
+        if whole:
+            accounts = await self._ledger.all_accounts()
+            settled = {name: next((c.settled_nano for c in a.counters if c.path == TOTAL), 0) for name, a in accounts.items()}
+            wrong += [
+                f"{name}: {settled.get(name, 0)} nano-dollars settled, {nano} on the log"
+                for name, nano in rebuilt.settled_nano.items()
+                if settled.get(name, 0) != nano
+            ]
+        if wrong:
+            raise NotRebuiltError(f"{len(wrong)} counters differ, for example {wrong[0]}")
+
+
+def _count(rebuilt: Rebuilt, ended: Sequence[Ended], results: Sequence[Settled | Unsettled]) -> None:
+    for one, result in zip(ended, results, strict=True):
+        if isinstance(result, Settled):
+            rebuilt.ended += 1
+            rebuilt.settled_nano[one.settlement.tenant] += one.settlement.cost_nano
+
+
+def _windows(one: Admitted | Ended, caps: Mapping[str, Caps]) -> Sequence[Window]:
+    """The counters by the caps of now; a tenant that is gone has those every tenant has."""
+    tenant = one.tenant if isinstance(one, Admitted) else one.settlement.tenant
+    at_ms = one.admission["at_ms"] or one.timestamp_ms if isinstance(one, Admitted) else one.timestamp_ms
+    return caps.get(tenant, _NO_CAPS).windows(one.subjects, at_ms)
+
+
+_NO_CAPS: Final = Caps(TenantConfigured(tenant=""))
+
+
+async def _chunks(batches: AsyncIterator[Sequence[T]]) -> AsyncIterator[Sequence[T]]:
+    async for batch in batches:
+        for first in range(0, len(batch), AT_ONCE):
+            yield batch[first : first + AT_ONCE]
+
+
+def _tell(rebuilt: Rebuilt) -> None:
+    log.info(
+        "the ledger was held against the log from %s on: %d admissions, %d settled now, %.1f s",
+        "its beginning" if rebuilt.since_ms is None else rebuilt.since_ms,
+        rebuilt.admitted,
+        rebuilt.ended,
+        rebuilt.seconds,
+    )

@@ -1,0 +1,81 @@
+"""What the open requests in Redis hold, and whether the counters say the same."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from services.cost_meter.redis_ledger import RedisLedger, text
+
+AT_ONCE: Final = 500
+_HELD: Final = ("at", "amount", "held", "open", "windows")
+
+
+class Holding(NamedTuple):
+    """One open request. Nano-dollars, tokens, requests."""
+
+    at_ms: int
+    nano: int
+    tokens: int
+    open: int
+    counters: Sequence[str]
+    """Keys."""
+
+
+async def oldest_open_ms(ledger: RedisLedger) -> int | None:
+    """When the oldest open request was decided, epoch milliseconds; None: none is open."""
+    oldest = [holding.at_ms async for _, holdings in _holdings(ledger) for holding in holdings]
+    return min(oldest, default=None)
+
+
+async def differences(ledger: RedisLedger) -> list[str]:
+    """Counters whose reserved amounts are not those of the open requests, in words."""
+    found: list[str] = []
+    async for tenant, holdings in _holdings(ledger):
+        expected = _summed(holdings)
+        names: list[Any] = await ledger.redis.zrange(f"{{{tenant}}}/windows", 0, -1)
+        keys = sorted({*map(text, names), *expected})
+        for key, now in zip(keys, await _reserved(ledger, keys), strict=True):
+            # One that has expired is no counter any more.
+            if now is not None and now != expected.get(key, (0, 0, 0)):
+                found.append(f"{key}: {now} reserved, {expected.get(key, (0, 0, 0))} by what is open")
+    return found
+
+
+def _summed(holdings: Sequence[Holding]) -> Mapping[str, tuple[int, int, int]]:
+    sums: dict[str, tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
+    for holding in holdings:
+        for key in holding.counters:
+            nano, tokens, opened = sums[key]
+            if key.endswith("/open/now"):
+                sums[key] = (nano, tokens, opened + holding.open)
+            else:
+                sums[key] = (nano + holding.nano, tokens + holding.tokens, opened)
+    return {key: amounts for key, amounts in sums.items() if any(amounts)}
+
+
+async def _reserved(ledger: RedisLedger, keys: Sequence[str]) -> list[tuple[int, int, int] | None]:
+    pipeline = ledger.redis.pipeline(transaction=False)
+    for key in keys:
+        pipeline.hmget(key, "reserved", "held", "open")
+    rows: list[Any] = await pipeline.execute()
+    return [None if row == [None] * 3 else (int(row[0] or 0), int(row[1] or 0), int(row[2] or 0)) for row in rows]
+
+
+async def _holdings(ledger: RedisLedger) -> AsyncIterator[tuple[str, list[Holding]]]:
+    for tenant in await ledger.tenants():
+        ids = list(map(text, await ledger.redis.smembers(f"{{{tenant}}}/open")))
+        holdings: list[Holding] = []
+        for first in range(0, len(ids), AT_ONCE):
+            pipeline = ledger.redis.pipeline(transaction=False)
+            for request_id in ids[first : first + AT_ONCE]:
+                pipeline.hmget(f"{{{tenant}}}/request/{request_id}", *_HELD)
+            holdings += [_holding(row) for row in await pipeline.execute()]
+        yield tenant, holdings
+
+
+def _holding(row: Sequence[bytes | None]) -> Holding:
+    at_ms, nano, tokens, opened, counters = row
+    keys = (counters or b"").decode().split("\n") if counters else []
+    return Holding(int(at_ms or 0), int(nano or 0), int(tokens or 0), int(opened or 0), keys)
