@@ -7,6 +7,7 @@ from services.embedder.build import build as embedder
 from services.inference_router.build import build as inference_router
 from services.ingest.build import build as ingest
 from services.retriever.build import build as retriever
+from services.usage_windows.build import build as usage_windows
 
 if __name__ == "__main__":
-    main(ingest, cost_meter, embedder, cache, retriever, inference_router)
+    main(ingest, cost_meter, embedder, cache, retriever, inference_router, usage_windows)

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol
 
+from prometheus_client.registry import Collector
+
 from daytwo.clock import Clock
 from daytwo.errors import DaytwoError
 from daytwo.records import StepTime
@@ -149,3 +151,5 @@ class Service:
     """Records read and not finished; at this number reading pauses, at half of it it goes on."""
     views: Mapping[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     """Read-only JSON views for operators, by path, beside /health and /metrics."""
+    collectors: Sequence[Collector] = ()
+    """Metrics of its own, beside those of the loop."""

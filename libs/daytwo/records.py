@@ -1478,6 +1478,37 @@ class PriceConfigured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLevel:
+    """How full the bucket of a rate limit is."""
+
+    kind: str
+    """requests or tokens."""
+    period: str
+    """minute or day."""
+    level: int
+    """In requests or tokens, times the seconds of the period."""
+    second: int
+    """As of the beginning of this second, epoch seconds."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> RateLevel:
+        return cls(
+            kind=value["kind"],
+            period=value["period"],
+            level=value["level"],
+            second=value["second"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "period": self.period,
+            "level": int64(self.level),
+            "second": int64(self.second),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
     """A limit per time that is enforced by throttling: what is in flight may pass it (docs/money.md)."""
 
@@ -2011,6 +2042,33 @@ class RequestWaiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondUsed:
+    """What was used in one second."""
+
+    second: int
+    """Epoch seconds."""
+    requests: int
+    """Requests admitted."""
+    tokens: int
+    """Tokens charged, input and output."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> SecondUsed:
+        return cls(
+            second=value["second"],
+            requests=value["requests"],
+            tokens=value["tokens"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "second": int64(self.second),
+            "requests": int64(self.requests),
+            "tokens": int64(self.tokens),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
     """A key a tenant signs with."""
 
@@ -2195,6 +2253,155 @@ class ThrottlePublished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageBucket:
+    """Sums of one bucket of event time and one model."""
+
+    width: str
+    """minute, hour, day or week."""
+    start_ms: int
+    """Beginning, epoch milliseconds; 0: those that came too late for their own."""
+    model: str
+    """Model, or empty where none answered."""
+    requests: int
+    """Requests that ended."""
+    refused: int
+    """Of these, refused."""
+    cached: int
+    """Of these, answered from the cache."""
+    usage: Usage
+    """Tokens charged."""
+    cost_nano: int
+    """Nano-dollars spent."""
+    saved_nano: int
+    """Nano-dollars saved by the cache."""
+    changed: bool
+    """True: it is not on usage-windowed as it is here."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> UsageBucket:
+        return cls(
+            width=value["width"],
+            start_ms=value["start_ms"],
+            model=value["model"],
+            requests=value["requests"],
+            refused=value["refused"],
+            cached=value["cached"],
+            usage=Usage.from_avro(value["usage"]),
+            cost_nano=value["cost_nano"],
+            saved_nano=value["saved_nano"],
+            changed=value["changed"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "width": self.width,
+            "start_ms": int64(self.start_ms),
+            "model": self.model,
+            "requests": int64(self.requests),
+            "refused": int64(self.refused),
+            "cached": int64(self.cached),
+            "usage": self.usage.to_avro(),
+            "cost_nano": int64(self.cost_nano),
+            "saved_nano": int64(self.saved_nano),
+            "changed": boolean(self.changed),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEntry:
+    """One request that was admitted, or has ended."""
+
+    offset: int
+    """Where it is in the partition it was read from."""
+    at_ms: int
+    """Event time: the timestamp of that record, epoch milliseconds."""
+    user: str = ""
+    """User, or empty."""
+    workflow: str = ""
+    """Workflow run, or empty."""
+    session: str = ""
+    """Session, or empty."""
+    agent: str = ""
+    """Agent, or empty."""
+    model: str = ""
+    """Model that answered, or empty."""
+    refused: bool = False
+    """Whether it was refused."""
+    cached: bool = False
+    """Whether it was answered from the cache."""
+    usage: Usage = Usage(input_tokens=0, cached_input_tokens=0, output_tokens=0, reasoning_tokens=0, images=0)
+    """Tokens charged."""
+    cost_nano: int = 0
+    """Nano-dollars spent."""
+    saved_nano: int = 0
+    """Nano-dollars saved by the cache."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> UsageEntry:
+        return cls(
+            offset=value["offset"],
+            at_ms=value["at_ms"],
+            user=value["user"],
+            workflow=value["workflow"],
+            session=value["session"],
+            agent=value["agent"],
+            model=value["model"],
+            refused=value["refused"],
+            cached=value["cached"],
+            usage=Usage.from_avro(value["usage"]),
+            cost_nano=value["cost_nano"],
+            saved_nano=value["saved_nano"],
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "offset": int64(self.offset),
+            "at_ms": int64(self.at_ms),
+            "user": self.user,
+            "workflow": self.workflow,
+            "session": self.session,
+            "agent": self.agent,
+            "model": self.model,
+            "refused": boolean(self.refused),
+            "cached": boolean(self.cached),
+            "usage": self.usage.to_avro(),
+            "cost_nano": int64(self.cost_nano),
+            "saved_nano": int64(self.saved_nano),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRecorded:
+    """What one tenant's requests used, as read together from one partition of the road. A reader skips what it has applied: offsets of one place only grow, whatever is written again."""
+
+    tenant: str
+    """Tenant."""
+    topic: str
+    """request-admitted: requests that may cost something; request-finished: what was used."""
+    partition: int
+    """Partition of that topic."""
+    entries: tuple[UsageEntry, ...]
+    """In the order of that partition; the first of each request only."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> UsageRecorded:
+        return cls(
+            tenant=value["tenant"],
+            topic=value["topic"],
+            partition=int32(value["partition"]),
+            entries=tuple([UsageEntry.from_avro(item) for item in value["entries"]]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "topic": self.topic,
+            "partition": int32(self.partition),
+            "entries": [item.to_avro() for item in self.entries],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageWindowed:
     """What a subject used in one bucket of event time. The latest record of a key holds; late events make a further one."""
 
@@ -2203,13 +2410,13 @@ class UsageWindowed:
     scope: str
     """tenant, user, workflow, session or agent."""
     subject: str
-    """The user, workflow, session or agent; empty for the tenant."""
+    """The user, workflow, session or agent; empty for the tenant; *other: those beyond the bound of usage-windows."""
     model: str
     """Model as the provider calls it; empty: all models."""
     width: str
     """minute, hour, day or week (from Monday, UTC)."""
     start_ms: int
-    """Beginning of the bucket, epoch milliseconds."""
+    """Beginning of the bucket, epoch milliseconds; 0: those that came too late for their own bucket, of all time."""
     requests: int
     """Requests that ended."""
     refused: int = 0
@@ -2262,4 +2469,51 @@ class UsageWindowed:
             "saved_nano": int64(self.saved_nano),
             "closed": boolean(self.closed),
             "published_at_ms": int64(self.published_at_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsSaved:
+    """All that usage-windows knows of a subject, with the offsets it knows it from: one value, so that it is never half true."""
+
+    tenant: str
+    """Tenant."""
+    scope: str
+    """tenant, user, workflow, session or agent."""
+    subject: str
+    """The user, workflow, session or agent; empty for the tenant; *other: those beyond the bound."""
+    latest_ms: int
+    """Latest event time so far, never ahead of the clock, epoch milliseconds."""
+    applied: Mapping[str, int]
+    """By place (topic/partition) the offset of the last entry that is in here; what is not above it is skipped."""
+    seconds: tuple[SecondUsed, ...] = ()
+    """The last seconds, for rate limits."""
+    levels: tuple[RateLevel, ...] = ()
+    """Of each rate limit, what was used before those seconds and has not flowed off."""
+    buckets: tuple[UsageBucket, ...] = ()
+    """Minutes, hours, days and weeks that may still change."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> WindowsSaved:
+        return cls(
+            tenant=value["tenant"],
+            scope=value["scope"],
+            subject=value["subject"],
+            latest_ms=value["latest_ms"],
+            applied=value["applied"],
+            seconds=tuple([SecondUsed.from_avro(item) for item in value["seconds"]]),
+            levels=tuple([RateLevel.from_avro(item) for item in value["levels"]]),
+            buckets=tuple([UsageBucket.from_avro(item) for item in value["buckets"]]),
+        )
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "tenant": self.tenant,
+            "scope": self.scope,
+            "subject": self.subject,
+            "latest_ms": int64(self.latest_ms),
+            "applied": self.applied,
+            "seconds": [item.to_avro() for item in self.seconds],
+            "levels": [item.to_avro() for item in self.levels],
+            "buckets": [item.to_avro() for item in self.buckets],
         }

@@ -51,6 +51,8 @@ async def run(services: Sequence[Service], world: World) -> None:
     """Runs the services of one process on real Kafka until they are asked to stop or one fails."""
     broker = KafkaBroker(world.kafka)
     metrics = Metrics()
+    for collector in [collector for service in services for collector in service.collectors]:
+        metrics.registry.register(collector)
     sender = broker.sender()
     await sender.start()
     state = world.env.get("DAYTWO_STATE")

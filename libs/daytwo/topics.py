@@ -32,7 +32,9 @@ from daytwo.records import (
     RequestWaiting,
     TenantConfigured,
     ThrottlePublished,
+    UsageRecorded,
     UsageWindowed,
+    WindowsSaved,
 )
 from daytwo.topic import Topic
 
@@ -71,7 +73,7 @@ REQUEST_ADMITTED: Final = Topic(
     retention_hours=168,
     max_bytes=2097152,
     writers=("cost-meter", ),
-    readers=("embedder", ),
+    readers=("embedder", "usage-windows", ),
     why="Money is reserved before it is spent.",
 )
 
@@ -136,7 +138,7 @@ REQUEST_FINISHED: Final = Topic(
     retention_hours=168,
     max_bytes=2097152,
     writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", ),
-    readers=("client", "cost-meter", "cache", "orchestrator", "console", ),
+    readers=("client", "cost-meter", "cache", "usage-windows", "orchestrator", "console", ),
     why="The end of every request. The first record of a request_id is its result.",
 )
 
@@ -227,7 +229,7 @@ TENANT_CONFIGURED: Final = Topic(
     retention_hours=None,
     max_bytes=1048576,
     writers=("operator", ),
-    readers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "console", ),
+    readers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", "console", ),
     why="Tenants, their keys, caps and policies, followed live. Holds signing secrets; allow only daytwo's services to read it.",
 )
 
@@ -268,6 +270,32 @@ CONFIGURATION_CHANGED: Final = Topic(
     writers=("operator", ),
     readers=("operator", "console", ),
     why="Who changed which cap, price or deployment, when, from what to what.",
+)
+
+USAGE_RECORDED: Final = Topic(
+    name="usage-recorded",
+    record=UsageRecorded,
+    key=lambda record: f"{record.tenant}",
+    schema_id=35,
+    partitions=4,
+    retention_hours=168,
+    max_bytes=1048576,
+    writers=("usage-windows", ),
+    readers=("usage-windows", ),
+    why="What was used, of one tenant in one partition, so that its windows are summed in one place.",
+)
+
+WINDOWS_SAVED: Final = Topic(
+    name="windows-saved",
+    record=WindowsSaved,
+    key=lambda record: f"{record.tenant}/{record.scope}/{record.subject}",
+    schema_id=36,
+    partitions=4,
+    retention_hours=None,
+    max_bytes=1048576,
+    writers=("usage-windows", ),
+    readers=("usage-windows", ),
+    why="The memory of usage-windows; in the partition of the tenant's usage-recorded, whatever the key.",
 )
 
 THROTTLE_PUBLISHED: Final = Topic(
@@ -343,7 +371,7 @@ DEAD_LETTER: Final = Topic(
     partitions=3,
     retention_hours=720,
     max_bytes=20971520,
-    writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", ),
+    writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", ),
     readers=("operator", ),
     why="What can never be processed, with the reason and the original bytes.",
 )
@@ -356,7 +384,7 @@ METRIC_SAMPLED: Final = Topic(
     partitions=3,
     retention_hours=24,
     max_bytes=1048576,
-    writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", ),
+    writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", ),
     readers=("console", "client", ),
     why="The metrics of every service as a stream, for dashboards that read topics.",
 )
@@ -380,6 +408,8 @@ TOPICS: Final[tuple[Topic[Any], ...]] = (
     DEPLOYMENT_CONFIGURED,
     PRICE_CONFIGURED,
     CONFIGURATION_CHANGED,
+    USAGE_RECORDED,
+    WINDOWS_SAVED,
     THROTTLE_PUBLISHED,
     USAGE_WINDOWED,
     ALERT_RAISED,

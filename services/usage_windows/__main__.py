@@ -1,0 +1,4 @@
+from daytwo.run import main
+from services.usage_windows.build import build
+
+main(build)

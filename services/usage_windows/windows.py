@@ -1,0 +1,245 @@
+"""What a subject used by event time: sums in fixed buckets of a minute, an hour, a day and a week, and the last seconds for its rate
+limits; with the offsets that are in them. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from daytwo.records import RateLevel, RateLimit, SecondUsed, Usage, UsageBucket, UsageEntry, UsageWindowed, WindowsSaved
+from daytwo.topics import REQUEST_ADMITTED
+from services.usage_windows.rates import KEPT_S, PERIOD_MS, Level, flowed, level_at, throttled_until
+
+WIDTH_MS: Final = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000}
+MONDAY_MS: Final = 4 * 86_400_000
+"""The first Monday of 1970."""
+KEPT: Final = {"minute": 5, "hour": 1, "day": 1, "week": 1}
+"""Buckets before the latest that late events still find."""
+EVERY_MS: Final = {"minute": 10_000, "hour": 60_000, "day": 300_000, "week": 3_600_000}
+"""How often an open bucket is published while it changes."""
+GRACE_MS: Final = 2_000
+"""After the end of a bucket, until it is published as closed."""
+TOO_LATE: Final = 0
+"""Beginning of the bucket of those that came too late for their own."""
+MODELS: Final = 64
+"""Most models of a subject that are told apart; the others are one."""
+OTHER: Final = "*other"
+
+
+class Place(NamedTuple):
+    """Which bucket."""
+
+    width: str
+    start_ms: int
+    model: str
+
+
+Sums = tuple[int, ...]
+"""Requests, refused, cached; tokens of input, cached input, output, reasoning; images; nano-dollars spent, saved."""
+
+
+def start_of(width: str, at_ms: int) -> int:
+    """Beginning of the bucket that a moment is in, UTC; weeks begin on Monday."""
+    shift = MONDAY_MS if width == "week" else 0
+    return at_ms - (at_ms - shift) % WIDTH_MS[width]
+
+
+@dataclass(slots=True)
+class Windows:
+    """The windows of one subject. Applying an entry a second time changes nothing."""
+
+    tenant: str
+    scope: str
+    subject: str
+    partition: int
+    """Of usage-recorded: whose owner keeps it."""
+    latest_ms: int = 0
+    applied: dict[str, int] = field(default_factory=dict)
+    seconds: dict[int, tuple[int, int]] = field(default_factory=dict)
+    levels: dict[tuple[str, str], Level] = field(default_factory=dict)
+    sums: dict[Place, Sums] = field(default_factory=dict)
+    changed: set[Place] = field(default_factory=set)
+    published_ms: dict[str, int] = field(default_factory=dict)
+    """By width when it was last published. Not saved."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.tenant}/{self.scope}/{self.subject}"
+
+    def apply(self, entry: UsageEntry, topic: str, place: str, rates: Sequence[RateLimit], now_ms: int) -> bool:
+        """Counts an entry of `place` (topic/partition). False: it is in here already. `now_ms` bounds what the future may move."""
+        if entry.offset <= self.applied.get(place, -1):
+            return False
+        self.applied[place] = entry.offset
+        self.latest_ms = max(self.latest_ms, min(entry.at_ms, now_ms))
+        if topic == REQUEST_ADMITTED.name:
+            self._use(entry.at_ms, rates, requests=1, tokens=0)
+        else:
+            self._use(entry.at_ms, rates, requests=0, tokens=entry.usage.input_tokens + entry.usage.output_tokens)
+            self._add(entry)
+        return True
+
+    def throttles(self, rates: Sequence[RateLimit], now_ms: int) -> Iterator[tuple[RateLimit, int, int]]:
+        """The limits that are reached, with what is used of each and until when, epoch milliseconds."""
+        for rate in rates:
+            level = self._level(rate, now_ms)
+            until_ms = throttled_until(level, rate, now_ms)
+            if until_ms is not None:
+                yield rate, -(-level // PERIOD_MS[rate.period]), until_ms
+
+    def due(self, now_ms: int) -> list[Place]:
+        """Changed buckets that are to be published now: closed ones, and open ones from time to time."""
+        return [place for place in self.changed if _closed(place, now_ms) or now_ms >= self.next_ms(place.width)]
+
+    def next_ms(self, width: str) -> int:
+        return self.published_ms.get(width, 0) + EVERY_MS[width]
+
+    def publications(self, places: Sequence[Place], now_ms: int) -> list[UsageWindowed]:
+        """Their records: one of each model, and one of all models together."""
+        found = [self._record(place, self.sums[place], now_ms) for place in places if place.model]
+        for width, start_ms in dict.fromkeys((place.width, place.start_ms) for place in places):
+            found.append(self._record(Place(width, start_ms, ""), self._total(width, start_ms), now_ms))
+        return found
+
+    def published(self, as_they_were: dict[Place, Sums], now_ms: int) -> None:
+        """Notes what is on the log, and forgets buckets that only what is too late could change."""
+        for place, sums in as_they_were.items():
+            self.published_ms[place.width] = now_ms
+            if self.sums.get(place) == sums:
+                self.changed.discard(place)
+        # Of one bucket all models or none: their total is published with each.
+        waiting = {(place.width, place.start_ms) for place in self.changed}
+        for place in [place for place in self.sums if self._past(place) and (place.width, place.start_ms) not in waiting]:
+            del self.sums[place]
+
+    def is_newer_than(self, other: Windows) -> bool:
+        """Of two states of a subject, one is behind the other in every place."""
+        return sum(self.applied.values()) + len(self.applied) >= sum(other.applied.values()) + len(other.applied)
+
+    def _use(self, at_ms: int, rates: Sequence[RateLimit], *, requests: int, tokens: int) -> None:
+        latest = self.latest_ms // 1000
+        oldest = latest - KEPT_S + 1
+        second = min(max(at_ms // 1000, oldest), latest)
+        before = self.seconds.get(second, (0, 0))
+        self.seconds[second] = (before[0] + requests, before[1] + tokens)
+        if past := sorted(second for second in self.seconds if second < oldest):
+            self._flow_off(past, rates)
+
+    def _flow_off(self, past: Sequence[int], rates: Sequence[RateLimit]) -> None:
+        """Takes seconds into the levels of the limits of now; levels of other limits are forgotten."""
+        levels = {}
+        for rate in rates:
+            used = [(second, self._used(rate, second)) for second in past]
+            levels[rate.kind, rate.period] = flowed(self._base(rate), rate, used, past[-1] + 1)
+        self.levels = levels
+        for second in past:
+            del self.seconds[second]
+
+    def _base(self, rate: RateLimit) -> Level:
+        known = self.levels.get((rate.kind, rate.period))
+        return known or Level(0, min(self.seconds, default=self.latest_ms // 1000))
+
+    def _used(self, rate: RateLimit, second: int) -> int:
+        return self.seconds[second][0 if rate.kind == "requests" else 1]
+
+    def _level(self, rate: RateLimit, now_ms: int) -> int:
+        return level_at(self._base(rate), rate, {second: self._used(rate, second) for second in self.seconds}, now_ms)
+
+    def _add(self, entry: UsageEntry) -> None:
+        usage = entry.usage
+        more = (
+            *(1, int(entry.refused), int(entry.cached)),
+            *(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.images),
+            *(entry.cost_nano, entry.saved_nano),
+        )
+        model = self._model(entry.model)
+        for width in WIDTH_MS:
+            place = Place(width, start_of(width, entry.at_ms), model)
+            if place not in self.sums and self._past(place):
+                place = Place(width, TOO_LATE, model)
+            known = self.sums.get(place)
+            self.sums[place] = more if known is None else tuple(map(sum, zip(known, more, strict=True)))
+            self.changed.add(place)
+
+    def _model(self, model: str) -> str:
+        known = {place.model for place in self.sums}
+        return model if model in known or len(known) < MODELS else OTHER
+
+    def _past(self, place: Place) -> bool:
+        if place.start_ms == TOO_LATE:
+            return False
+        return place.start_ms < start_of(place.width, self.latest_ms) - KEPT[place.width] * WIDTH_MS[place.width]
+
+    def _total(self, width: str, start_ms: int) -> Sums:
+        of_models = [sums for place, sums in self.sums.items() if (place.width, place.start_ms) == (width, start_ms)]
+        return tuple(map(sum, zip(*of_models, strict=True)))
+
+    def _record(self, place: Place, sums: Sums, now_ms: int) -> UsageWindowed:
+        return UsageWindowed(
+            tenant=self.tenant,
+            scope=self.scope,
+            subject=self.subject,
+            model=place.model,
+            width=place.width,
+            start_ms=place.start_ms,
+            **_named(sums),
+            closed=_closed(place, now_ms),
+            published_at_ms=now_ms,
+        )
+
+    # as it is saved
+
+    def saved(self) -> WindowsSaved:
+        return WindowsSaved(
+            tenant=self.tenant,
+            scope=self.scope,
+            subject=self.subject,
+            latest_ms=self.latest_ms,
+            applied=dict(self.applied),
+            seconds=tuple(SecondUsed(second=at, requests=used[0], tokens=used[1]) for at, used in self.seconds.items()),
+            levels=tuple(
+                RateLevel(kind=kind, period=period, level=level.level, second=level.second) for (kind, period), level in self.levels.items()
+            ),
+            buckets=tuple(_bucket(place, sums, changed=place in self.changed) for place, sums in self.sums.items()),
+        )
+
+
+def restored(record: WindowsSaved, partition: int) -> Windows:
+    places = {Place(bucket.width, bucket.start_ms, bucket.model): bucket for bucket in record.buckets}
+    return Windows(
+        tenant=record.tenant,
+        scope=record.scope,
+        subject=record.subject,
+        partition=partition,
+        latest_ms=record.latest_ms,
+        applied=dict(record.applied),
+        seconds={second.second: (second.requests, second.tokens) for second in record.seconds},
+        levels={(level.kind, level.period): Level(level.level, level.second) for level in record.levels},
+        sums={place: _sums(bucket) for place, bucket in places.items()},
+        changed={place for place, bucket in places.items() if bucket.changed},
+    )
+
+
+def _closed(place: Place, now_ms: int) -> bool:
+    return place.start_ms != TOO_LATE and now_ms >= place.start_ms + WIDTH_MS[place.width] + GRACE_MS
+
+
+def _bucket(place: Place, sums: Sums, *, changed: bool) -> UsageBucket:
+    return UsageBucket(width=place.width, start_ms=place.start_ms, model=place.model, **_named(sums), changed=changed)
+
+
+def _named(sums: Sums) -> dict[str, Any]:
+    requests, refused, cached, read, read_cached, written, reasoned, images, cost, saved = sums
+    usage = Usage(input_tokens=read, cached_input_tokens=read_cached, output_tokens=written, reasoning_tokens=reasoned, images=images)
+    return {"requests": requests, "refused": refused, "cached": cached, "usage": usage, "cost_nano": cost, "saved_nano": saved}
+
+
+def _sums(bucket: UsageBucket) -> Sums:
+    usage = bucket.usage
+    return (
+        *(bucket.requests, bucket.refused, bucket.cached),
+        *(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.images),
+        *(bucket.cost_nano, bucket.saved_nano),
+    )
