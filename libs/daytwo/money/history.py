@@ -26,15 +26,22 @@ class History:
     """By subject and model (empty: all models), then by beginning of the day in epoch milliseconds."""
     hours: dict[Subject, dict[int, Totals]] = field(default_factory=dict)
     """Of all models together."""
+    _published: dict[tuple[Subject, str], int] = field(default_factory=dict)
 
     def take(self, record: UsageWindowed) -> None:
         subject = (record.tenant, record.scope, record.subject)
         usage = record.usage
         totals = Totals(record.requests, usage.input_tokens + usage.output_tokens, record.cost_nano)
+        if not record.model:
+            self._published[subject, record.width] = max(record.published_at_ms, self._published.get((subject, record.width), 0))
         if record.width == "day":
             _put(self.days.setdefault((subject, record.model), {}), record.start_ms, totals, KEEP_DAYS)
         elif record.width == "hour" and not record.model:
             _put(self.hours.setdefault(subject, {}), record.start_ms, totals, KEEP_HOURS)
+
+    def known_ms(self, subject: Subject, period: str) -> int:
+        """Until when `used` has counted, epoch milliseconds: when the youngest bucket it is made of was published."""
+        return self._published.get((subject, "hour" if period == "hour" else "day"), 0)
 
     def of(self, subject: Subject, model: str = "") -> Mapping[int, Totals]:
         """Its days."""
