@@ -25,7 +25,7 @@ class AlertsCollector(Collector):
         self._shares = shares
 
     def collect(self) -> Iterable[Metric]:
-        counts = Counter((alert.kind, alert.severity) for alert in self._raised.rows.values())
+        counts = Counter((alert.kind, alert.severity) for alert in (*self._raised.rows.values(), *self._raised.others.values()))
         alerts = GaugeMetricFamily("daytwo_alerts", "Alerts about money that are not over.", labels=["kind", "severity"])
         for (kind, severity), count in sorted(counts.items()):
             alerts.add_metric([kind, severity], count)

@@ -19,6 +19,8 @@ class Raised:
     def __init__(self) -> None:
         self.topic = ALERT_RAISED
         self.rows: dict[str, AlertRaised] = {}
+        self.others: dict[str, AlertRaised] = {}
+        """Of cost-meter: to be counted, not to be ended."""
         self._over: dict[str, int] = {}
         """By id, when it was over; a record of before that changes nothing."""
 
@@ -26,6 +28,10 @@ class Raised:
         for change in changes:
             if change.record is not None and change.record.kind in OURS:
                 self._take(change.record)
+            elif change.record is not None and change.record.state == "raised":
+                self.others[change.record.alert_id] = change.record
+            elif change.record is not None:
+                self.others.pop(change.record.alert_id, None)
 
     def _take(self, record: AlertRaised) -> None:
         if record.at_ms < self._over.get(record.alert_id, 0):

@@ -107,7 +107,7 @@ class Alerter:
         return [] if known is None else [self.raised.resolve(known, now_ms)]
 
     async def view(self) -> Any:
-        return {"alerts": [asdict(alert) for alert in self.raised.rows.values()]}
+        return {"alerts": [asdict(alert) for alert in (*self.raised.rows.values(), *self.raised.others.values())]}
 
     def shares(self) -> Iterator[tuple[str, str, str, float]]:
         """Tenant, period, unit and the used part of each cap of a tenant."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from daytwo.broker import outgoing
 from daytwo.clock import SystemClock
 from daytwo.money.weeks import DAY_MS, start_of
-from daytwo.records import DeploymentConfigured, Usage, UsageWindowed
+from daytwo.records import AlertRaised, DeploymentConfigured, Usage, UsageWindowed
 from daytwo.topic import Record
 from daytwo.topics import COST_CORRECTED
 from tests.cli.conftest import Daytwo
@@ -171,3 +171,20 @@ def test_of_a_late_bucket_the_latest_record_counts(daytwo: Daytwo) -> None:
 
 def test_no_history_is_said(daytwo: Daytwo) -> None:
     assert "does usage-windows run?" in daytwo("trends").err
+
+
+# alerts
+
+
+def an_alert(alert_id: str, state: str = "raised", severity: str = "critical") -> AlertRaised:
+    return AlertRaised(
+        alert_id=alert_id, kind="cap_used", state=state, severity=severity, tenant="acme", detail="has used it", raised_at_ms=1, at_ms=2
+    )
+
+
+def test_only_what_is_not_over_is_shown_and_a_critical_alert_is_exit_code_one(daytwo: Daytwo) -> None:
+    on_the_log(daytwo, an_alert("a"), an_alert("b"), an_alert("a", "resolved"))
+
+    assert (daytwo("alerts").code, [alert["alert_id"] for alert in daytwo("alerts", "--json").json]) == (1, ["b"])
+    assert len(daytwo("alerts", "--all", "--json").json) == 2
+    assert daytwo("alerts", "--tenant", "nobody").code == 0

@@ -22,6 +22,7 @@ COMMANDS = {
     "dead-letters": "List, show and replay what could not be processed.",
     "usage": "Requests, tokens and money by tenant, user, step or model.",
     "trends": "This week against the last eight, and when budgets run out.",
+    "alerts": "What people should see about money, and is not over.",
     "prices": "What models cost, and which have no price.",
     "reprice": "What the same traffic would have cost at other prices.",
     "reconcile": "Hold a provider's own bill against the log.",
