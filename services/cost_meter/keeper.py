@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -27,6 +27,7 @@ from services.cost_meter.redis_gate import LOCK
 from services.cost_meter.redis_holdings import differences, oldest_open_ms
 from services.cost_meter.redis_ledger import RedisLedger, unavailable
 from services.cost_meter.restoring import admitted_again, unreserved
+from services.cost_meter.tenants import Tenants
 
 log = logging.getLogger(__name__)
 
@@ -108,18 +109,21 @@ class LedgerKeeper:
             run_id = await gate.run_id()
             if not await gate.take_turn(run_id):
                 return None
+            turn = asyncio.create_task(gate.keep_turn(run_id), name="ledger-turn")
             try:
                 self._ledger.doubt()
                 started_ms = self._clock.now_ms()
-                rebuilt = await self._play_all(run_id, started_ms)
+                rebuilt = await self._play_all(started_ms)
                 opened = await gate.open(run_id, started_ms)
             finally:
+                turn.cancel()
+                await asyncio.gather(turn, return_exceptions=True)
                 with contextlib.suppress(RedisError, OSError):
                     await gate.give_up(run_id)
         rebuilt.seconds = self._clock.monotonic() - begun
         return rebuilt if opened else None
 
-    async def _play_all(self, run_id: str, started_ms: int) -> Rebuilt:
+    async def _play_all(self, started_ms: int) -> Rebuilt:
         empty = not await self._ledger.tenants()
         since_ms = await self._since()
         if empty and not self._trust_log and not await self._history.whole():
@@ -127,11 +131,12 @@ class LedgerKeeper:
                 "it is empty, and the log no longer has its beginning: restore a copy of its Redis, "
                 "or set DAYTWO_LEDGER_TRUST_LOG=1 to count from what the log has"
             )
-        caps = {name: Caps(tenant) for name, tenant in (await self._history.tenants()).items()}
+        tenants = Tenants()
+        tenants.rows.update(await self._history.tenants())
         rebuilt = Rebuilt(since_ms=since_ms)
-        await self._play(since_ms, caps, rebuilt, run_id)
+        await self._play(since_ms, tenants, rebuilt)
         # What was on its way to the log while it was read.
-        await self._play(started_ms - MARGIN_MS, caps, rebuilt, run_id)
+        await self._play(started_ms - MARGIN_MS, tenants, rebuilt)
         await self._compare(rebuilt, whole=empty)
         return rebuilt
 
@@ -143,28 +148,22 @@ class LedgerKeeper:
         oldest_ms = await oldest_open_ms(self._ledger)
         return min(marked_ms, marked_ms if oldest_ms is None else oldest_ms) - MARGIN_MS
 
-    async def _play(self, since_ms: int | None, caps: Mapping[str, Caps], rebuilt: Rebuilt, run_id: str) -> None:
+    async def _play(self, since_ms: int | None, tenants: Tenants, rebuilt: Rebuilt) -> None:
         async for admitted in _chunks(self._history.admitted(since_ms)):
-            await self._turn(run_id)
             rebuilt.admitted += len(admitted)
-            await self._ledger.restore([admitted_again(one, _windows(one, caps)) for one in admitted], gate=LOCK)
+            await self._ledger.restore([admitted_again(one, _windows(one, tenants)) for one in admitted], gate=LOCK)
         async for ended in _chunks(self._history.ended(since_ms)):
-            await self._turn(run_id)
-            await self._settle(ended, caps, rebuilt)
+            await self._settle(ended, tenants, rebuilt)
 
-    async def _settle(self, ended: Sequence[Ended], caps: Mapping[str, Caps], rebuilt: Rebuilt) -> None:
+    async def _settle(self, ended: Sequence[Ended], tenants: Tenants, rebuilt: Rebuilt) -> None:
         settlements = [one.settlement for one in ended]
         results = await self._ledger.settle_all(settlements, gate=LOCK)
         strange = [one for one, result in zip(ended, results, strict=True) if result == Unsettled(known=False)]
         _count(rebuilt, ended, results)
         if strange:
             # Their admission is not on the log: refused before it, or older than what is kept.
-            await self._ledger.restore([unreserved(one.settlement, _windows(one, caps), one.timestamp_ms) for one in strange], gate=LOCK)
+            await self._ledger.restore([unreserved(one.settlement, _windows(one, tenants), one.timestamp_ms) for one in strange], gate=LOCK)
             _count(rebuilt, strange, await self._ledger.settle_all([one.settlement for one in strange], gate=LOCK))
-
-    async def _turn(self, run_id: str) -> None:
-        if not await self._ledger.gate.renew(run_id):
-            raise RetryableError("store_unavailable", "the turn to rebuild the ledger was lost")
 
     async def _compare(self, rebuilt: Rebuilt, *, whole: bool) -> None:
         """What is reserved must be what is open; and where all was played, what is settled the sum of it."""
@@ -188,11 +187,13 @@ def _count(rebuilt: Rebuilt, ended: Sequence[Ended], results: Sequence[Settled |
             rebuilt.settled_nano[one.settlement.tenant] += one.settlement.cost_nano
 
 
-def _windows(one: Admitted | Ended, caps: Mapping[str, Caps]) -> Sequence[Window]:
+def _windows(one: Admitted | Ended, tenants: Tenants) -> Sequence[Window]:
     """The counters by the caps of now; a tenant that is gone has those every tenant has."""
     tenant = one.tenant if isinstance(one, Admitted) else one.settlement.tenant
     at_ms = one.admission["at_ms"] or one.timestamp_ms if isinstance(one, Admitted) else one.timestamp_ms
-    return caps.get(tenant, _NO_CAPS).windows(one.subjects, at_ms)
+    configured = tenants.get(tenant)
+    caps = _NO_CAPS if configured is None else tenants.caps(configured)
+    return caps.windows(one.subjects, at_ms)
 
 
 _NO_CAPS: Final = Caps(TenantConfigured(tenant=""))

@@ -21,7 +21,8 @@ from redis.exceptions import RedisError
 GATE: Final = "ledger/open"
 LOCK: Final = "ledger/rebuilding"
 MARK: Final = "ledger/mark"
-LOCK_MS: Final = 5_000
+LOCK_MS: Final = 6_000
+RENEW_S: Final = 1.0
 
 _CLOSE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -73,6 +74,11 @@ class Gate:
     async def renew(self, run_id: str) -> bool:
         """False: the turn was lost."""
         return bool(await self._redis.eval(_RENEW, 1, LOCK, self._token + run_id, LOCK_MS))
+
+    async def keep_turn(self, run_id: str) -> None:
+        """Renews it until it is cancelled, or lost."""
+        while await self.renew(run_id):
+            await asyncio.sleep(RENEW_S)
 
     async def give_up(self, run_id: str) -> None:
         await self._redis.eval(_GIVE_UP, 1, LOCK, self._token + run_id)

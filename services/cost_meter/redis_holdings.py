@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from services.cost_meter.redis_ledger import RedisLedger, text
@@ -25,22 +25,33 @@ class Holding(NamedTuple):
 
 async def oldest_open_ms(ledger: RedisLedger) -> int | None:
     """When the oldest open request was decided, epoch milliseconds; None: none is open."""
-    oldest = [holding.at_ms async for _, holdings in _holdings(ledger) for holding in holdings]
+    oldest: list[int] = []
+    tenants = await ledger.tenants()
+    for first in range(0, len(tenants), AT_ONCE):
+        oldest += [holding.at_ms for holding in await _holdings(ledger, tenants[first : first + AT_ONCE])]
     return min(oldest, default=None)
 
 
 async def differences(ledger: RedisLedger) -> list[str]:
     """Counters whose reserved amounts are not those of the open requests, in words."""
     found: list[str] = []
-    async for tenant, holdings in _holdings(ledger):
-        expected = _summed(holdings)
-        names: list[Any] = await ledger.redis.zrange(f"{{{tenant}}}/windows", 0, -1)
-        keys = sorted({*map(text, names), *expected})
+    tenants = await ledger.tenants()
+    for first in range(0, len(tenants), AT_ONCE):
+        some = tenants[first : first + AT_ONCE]
+        expected = _summed(await _holdings(ledger, some))
+        keys = sorted({*await _counters(ledger, some), *expected})
         for key, now in zip(keys, await _reserved(ledger, keys), strict=True):
             # One that has expired is no counter any more.
             if now is not None and now != expected.get(key, (0, 0, 0)):
                 found.append(f"{key}: {now} reserved, {expected.get(key, (0, 0, 0))} by what is open")
     return found
+
+
+async def _counters(ledger: RedisLedger, tenants: Sequence[str]) -> list[str]:
+    pipeline = ledger.redis.pipeline(transaction=False)
+    for tenant in tenants:
+        pipeline.zrange(f"{{{tenant}}}/windows", 0, -1)
+    return [text(key) for keys in await pipeline.execute() for key in keys]
 
 
 def _summed(holdings: Sequence[Holding]) -> Mapping[str, tuple[int, int, int]]:
@@ -63,16 +74,19 @@ async def _reserved(ledger: RedisLedger, keys: Sequence[str]) -> list[tuple[int,
     return [None if row == [None] * 3 else (int(row[0] or 0), int(row[1] or 0), int(row[2] or 0)) for row in rows]
 
 
-async def _holdings(ledger: RedisLedger) -> AsyncIterator[tuple[str, list[Holding]]]:
-    for tenant in await ledger.tenants():
-        ids = list(map(text, await ledger.redis.smembers(f"{{{tenant}}}/open")))
-        holdings: list[Holding] = []
-        for first in range(0, len(ids), AT_ONCE):
-            pipeline = ledger.redis.pipeline(transaction=False)
-            for request_id in ids[first : first + AT_ONCE]:
-                pipeline.hmget(f"{{{tenant}}}/request/{request_id}", *_HELD)
-            holdings += [_holding(row) for row in await pipeline.execute()]
-        yield tenant, holdings
+async def _holdings(ledger: RedisLedger, tenants: Sequence[str]) -> list[Holding]:
+    pipeline = ledger.redis.pipeline(transaction=False)
+    for tenant in tenants:
+        pipeline.smembers(f"{{{tenant}}}/open")
+    opened = zip(tenants, await pipeline.execute(), strict=True)
+    keys = [f"{{{tenant}}}/request/{text(request_id)}" for tenant, ids in opened for request_id in ids]
+    holdings: list[Holding] = []
+    for first in range(0, len(keys), AT_ONCE):
+        pipeline = ledger.redis.pipeline(transaction=False)
+        for key in keys[first : first + AT_ONCE]:
+            pipeline.hmget(key, *_HELD)
+        holdings += [_holding(row) for row in await pipeline.execute()]
+    return holdings
 
 
 def _holding(row: Sequence[bytes | None]) -> Holding:
