@@ -8,10 +8,10 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test unit check format schemas lock bench
+.PHONY: help venv install up down status clean demo demo-money test unit check format schemas lock bench
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Settings are DAYTWO_* variables: deploy/local/README.md lists them."
 
@@ -42,6 +42,9 @@ clean: ## Stop everything and remove the state folder
 
 demo: venv ## Watch questions of several tenants travel the whole road
 	@$(RUN) deploy.demo
+
+demo-money: venv ## Watch caps hold under a runaway, a crowd and kill -9; the provider's bill, the week, the audit
+	@$(RUN) deploy.demo_money
 
 test: venv ## Run every test, on a stack of its own on free ports
 	@$(RUN) pytest -m "stack or not stack"
