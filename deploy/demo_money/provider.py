@@ -12,9 +12,10 @@ FAULTS: Final = [
     {"kind": "cut_body", "probability": 0.04},
     {"kind": "malformed_json", "probability": 0.03},
     {"kind": "no_usage", "probability": 0.04},
-    {"kind": "overbill", "probability": 0.04, "factor": 5},
 ]
-"""Refused, cut off, unreadable, without usage, billed five times: of each hundred calls, a quarter."""
+"""Refused, cut off, unreadable, without usage: of each hundred calls, a fifth."""
+OVERBILLED: Final = [{"kind": "overbill", "factor": 5}]
+"""Every call is billed, and reported, with five times its tokens."""
 
 
 async def behave(address: str, *, faults: list[dict[str, Any]] | None = None, **config: Any) -> None:

@@ -140,7 +140,7 @@ def test_this_week_is_held_against_the_eight_before_and_shown_as_a_picture(daytw
 
     (trend,) = daytwo("trends", "--json").json["trends"]
 
-    assert (trend["judgement"], len(trend["before"]), "requests" in trend["reason"]) == ("high", 8, True)
+    assert (trend["judgement"], len(trend["before"]), "price of a token" in trend["reason"]) == ("high", 8, True)
     said = daytwo("trends", "--tenant", "acme").out
     assert "this week" in said
     assert "█" in said

@@ -12,9 +12,9 @@ from daytwo.broker import Broker
 from daytwo.cli import journal, show
 from daytwo.cli.apply import current
 from daytwo.cli.site import Site
-from daytwo.config_file.units import NANO, money_text
+from daytwo.config_file.units import money_text
 from daytwo.money.history import History, period_end
-from daytwo.money.trends import WEEKS, Forecast, Trend, forecast, week_so_far
+from daytwo.money.trends import WEEKS, Forecast, Trend, about, forecast, week_so_far
 from daytwo.records import Cap, TenantConfigured
 from daytwo.topics import TENANT_CONFIGURED, USAGE_WINDOWED
 
@@ -60,7 +60,8 @@ def command(site: Site, tenant: str | None, as_json: bool) -> None:
     _tell(rows)
     if tenant is not None:
         for row in rows:
-            click.echo(picture(row), nl=False)
+            if not row.model:
+                click.echo(picture(row), nl=False)
     if budgets:
         columns = ("tenant", "cap", "used", "used up", "between")
         show.table(columns, [_budget(budget) for budget in budgets], right=("used",))
@@ -97,9 +98,9 @@ def _tell(rows: list[Row]) -> None:
             row.tenant,
             row.model or "all",
             sparks([*(week.cost_nano for week in row.trend.before), row.trend.this.cost_nano]),
-            _about(row.trend.this.cost_nano),
-            _about(row.trend.usual_nano) if row.trend.judgement != "too_short" else "",
-            f"{_about(row.trend.low_nano)} to {_about(row.trend.high_nano)}" if row.trend.judgement != "too_short" else "",
+            about(row.trend.this.cost_nano),
+            about(row.trend.usual_nano) if row.trend.judgement != "too_short" else "",
+            f"{about(row.trend.low_nano)} to {about(row.trend.high_nano)}" if row.trend.judgement != "too_short" else "",
             row.trend.judgement.replace("_", " "),
             row.trend.reason,
         )
@@ -107,11 +108,6 @@ def _tell(rows: list[Row]) -> None:
     ]
     if table:
         show.table(("tenant", "model", "weeks", "this week", "usual", "range", "", "why"), table, right=("this week", "usual"))
-
-
-def _about(nano: int) -> str:
-    """To the cent from a dollar on."""
-    return f"${nano / NANO:,.2f}" if nano >= NANO else money_text(nano)
 
 
 def sparks(values: list[int]) -> str:
@@ -129,10 +125,10 @@ def picture(row: Row) -> str:
     for place, cost in enumerate(costs):
         ago = len(costs) - 1 - place
         name = "this week" if not ago else f"{ago} week{'s' if ago > 1 else ''} ago"
-        lines.append(f"{name:>12} {_bar(cost, trend, most)} {_about(cost)}")
+        lines.append(f"{name:>12} {_bar(cost, trend, most)} {about(cost)}")
     if trend.judgement != "too_short":
         judged = f"unusual below [ or above ]: {trend.judgement}. {trend.reason}"
-        lines.append(f"{'':>12} usual {_about(trend.usual_nano)}; {judged}".rstrip())
+        lines.append(f"{'':>12} usual {about(trend.usual_nano)}; {judged}".rstrip())
     return "\n".join([*lines, "", ""])
 
 
@@ -148,7 +144,7 @@ def _bar(cost_nano: int, trend: Trend, most: int) -> str:
 def _budget(budget: Budget) -> tuple[Any, ...]:
     found = budget.forecast
     cap = money_text(budget.cap.limit_nano) + (f" per {budget.cap.period}" if budget.cap.period != "total" else "")
-    percent = f"{_about(budget.used_nano)} ({100 * budget.used_nano // max(1, budget.cap.limit_nano)} %)"
+    percent = f"{about(budget.used_nano)} ({100 * budget.used_nano // max(1, budget.cap.limit_nano)} %)"
     if found is None:
         reached = budget.used_nano >= budget.cap.limit_nano
         return budget.tenant, cap, percent, "now" if reached else "too little is known", ""

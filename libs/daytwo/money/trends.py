@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Final, Literal
 
-from daytwo.config_file.units import money_text
+from daytwo.config_file.units import NANO, money_text
 from daytwo.money.weeks import DAY_MS, WEEK_MS, start_of
 
 WEEKS: Final = 8
@@ -104,9 +104,14 @@ def _reason(this: Totals, before: Sequence[Totals], usual_nano: int) -> str:
         "price of a token": (_ratio(this.cost_nano, this.tokens), _usual_ratio((w.cost_nano, w.tokens) for w in before)),
     }
     times = {name: now / usual if now and usual else None for name, (now, usual) in factors.items()}
-    known = sorted(((name, value) for name, value in times.items() if value), key=lambda item: -abs(math.log(item[1])))
-    said = ", ".join(f"{name} {value:.2g} times the usual" for name, value in known)
-    return f"{money_text(this.cost_nano)} against {money_text(usual_nano)}" + (f": {said}" if said else "")
+    moved = [(name, value) for name, value in times.items() if value and abs(math.log(value)) >= LEAST_SPREAD]
+    said = ", ".join(f"{name} {value:.2g} times the usual" for name, value in sorted(moved, key=lambda item: -abs(math.log(item[1]))))
+    return f"{about(this.cost_nano)} against {about(usual_nano)}" + (f": {said}" if said else "")
+
+
+def about(nano: int) -> str:
+    """Money for people who look at weeks: to the cent from a dollar on."""
+    return f"${nano / NANO:,.2f}" if nano >= NANO else money_text(nano)
 
 
 def _ratio(part: int, whole: int) -> float:
