@@ -9,7 +9,7 @@ from daytwo.flow import Change
 from daytwo.records import AlertRaised
 from daytwo.topics import ALERT_RAISED
 
-OURS = ("cap_used", "spend_rate", "anomaly")
+OURS = ("cap_used", "spend_rate", "anomaly", "unpriced_model")
 """Kinds of the alerter; cost-meter raises and knows its own."""
 
 

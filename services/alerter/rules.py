@@ -5,6 +5,7 @@ cap_used    50, 80, 95 and 100 % of a cap are used; 100 %, too, where a request 
 spend_rate  what is left of a cap is gone within a quarter of an hour, and before its window is over, if the last minute goes on:
             at such a speed a sixteenth of the cap goes in less than a minute, so it is noticed within sixty seconds of event time.
 anomaly     this week of a tenant is far from the eight before (daytwo.money.trends).
+unpriced_model  requests of a tenant are refused, as no model that serves them has a price. Over after an hour without one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ GONE_WITHIN: Final = 15
 LEAST_REQUESTS: Final = 3
 """One large request is no speed."""
 NAMESPACE: Final = UUID("0d1c5b0e-5a53-5c1c-9a55-2d3f0a6f7c10")
+UNPRICED_MS: Final = 3_600_000
 _KINDS: Final = {"money": "nano_dollars", "tokens": "tokens"}
 
 
@@ -108,6 +110,21 @@ def anomaly_alert(tenant: str, model: str, trend: Trend, at_ms: int) -> AlertRai
         limit=trend.usual_nano,
         used=trend.this.cost_nano,
         detail=f"the week of {what} is unusually {trend.judgement}: {trend.reason}",
+        raised_at_ms=at_ms,
+        at_ms=at_ms,
+    )
+
+
+def unpriced_alert(tenant: str, request_id: str, detail: str, at_ms: int) -> AlertRaised:
+    return AlertRaised(
+        alert_id=str(uuid5(NAMESPACE, f"unpriced_model/{tenant}")),
+        kind="unpriced_model",
+        state="raised",
+        severity="warning",
+        tenant=tenant,
+        scope="tenant",
+        request_id=request_id,
+        detail=f"requests of {tenant} are refused: {detail}",
         raised_at_ms=at_ms,
         at_ms=at_ms,
     )

@@ -71,6 +71,8 @@ class Alerter:
         self._clock = clock
         self._sender = sender
         self._seen: dict[tuple[str, str], None] = {}
+        self._unpriced_ms: dict[str, int] = {}
+        """By tenant, when a request was last refused for want of a price."""
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -142,12 +144,17 @@ class Alerter:
             minute_nano, requests = self._spending.last_minute(place_of(limit), now_ms)
             if rules.is_runaway(limit, used, minute_nano, requests, now_ms):
                 yield rules.runaway_alert(limit, used, minute_nano, now_ms, result.request_id)
+        if result.reason == "unpriced_model":
+            self._unpriced_ms[result.tenant] = now_ms
+            yield rules.unpriced_alert(result.tenant, result.request_id, result.detail, now_ms)
         if result.limit_hit is not None and (hit := rules.limit_hit(result.tenant, result.limit_hit)) is not None:
             yield from rules.cap_alerts(hit, result.limit_hit.used, now_ms, request_id=result.request_id, full=True)
 
     def _is_over(self, alert: AlertRaised, now_ms: int) -> bool:
         if alert.kind == "anomaly":
             return alert.tenant not in self.tenants.rows
+        if alert.kind == "unpriced_model":
+            return now_ms - self._unpriced_ms.get(alert.tenant, alert.raised_at_ms) >= rules.UNPRICED_MS
         limit = self._limit(alert)
         if limit is None or rules.window_over(alert, now_ms):
             return True

@@ -204,6 +204,18 @@ async def test_a_week_that_is_unusual_is_told_with_its_reason_and_is_over_when_i
     assert (over.state, over.alert_id) == ("resolved", raised.alert_id)
 
 
+async def test_refusals_for_want_of_a_price_are_one_alert_that_is_over_an_hour_after_the_last() -> None:
+    there = await world()
+    there.clock.now = NOON + DAY_MS
+    refused = [result(f"r{n}", at_ms=NOON + n * 60_000, outcome="refused", reason="unpriced_model", detail="no price") for n in range(3)]
+
+    (alert,) = await there.ended(*refused)
+
+    assert (alert.kind, alert.detail) == ("unpriced_model", "requests of acme are refused: no price")
+    assert there.alerter.sweep(NOON + HOUR_MS) == []
+    assert [end.state for end in there.alerter.sweep(NOON + 120_000 + HOUR_MS)] == ["resolved"]
+
+
 async def test_metrics_have_a_bounded_number_of_series() -> None:
     there = await World().configured(*(TenantConfigured(tenant=f"t{n}", caps=(cap(10),)) for n in range(3 * MOST_CAPS)))
     await there.ended(result("r1", 6, tenant="t7"))
