@@ -78,27 +78,31 @@ class Tour:
         self._begin(f"A runaway workflow: asks in a loop, {RUNAWAY_AT_ONCE} at once, until its cap of {money_text(RUNAWAY_CAP)} stops it")
         started = time.monotonic()
         results = [result for part in await asyncio.gather(*[self._loop("nightly-1") for _ in range(RUNAWAY_AT_ONCE)]) for result in part]
-        # Once what the others had reserved is free again, it goes on alone to the end.
-        await self._settled("runaway", "workflow")
-        results += await self._loop("nightly-1")
+        results += await self._alone("nightly-1")
         spent = sum(result.cost_nano for result in results)
         window = await self._settled("runaway", "workflow")
-        answered, refused = ([r for r in results if (r.outcome == "answered") == yes] for yes in (True, False))
-        self._say(
-            f"  {len(answered)} answered, then refused after {time.monotonic() - started:.1f} s: {refused[0].detail if refused else '-'}"
-        )
+        answered = sum(result.outcome == "answered" for result in results)
+        self._say(f"  {answered} answered, then {results[-1].reason} after {time.monotonic() - started:.1f} s")
+        self._say(f"  {results[-1].detail}")
         self._say(f"  spent {money_text(spent)} of {money_text(RUNAWAY_CAP)}; the ledger says {money_text(window['settled_nano'])} settled")
         self._check("the results' costs are the ledger's, to the nano-dollar", spent == window["settled_nano"])
         self._check("the cap was not passed by a nano-dollar", spent <= RUNAWAY_CAP)
         self._check("it was stopped when one more worst case had no room", RUNAWAY_CAP - spent < worst_nano)
-        hit = refused[0].limit_hit if refused else None
-        self._check(
-            "the refusal names the cap", hit is not None and (hit.scope, hit.subject, hit.limit) == ("workflow", "nightly-1", RUNAWAY_CAP)
-        )
+        hit = results[-1].limit_hit
+        named = None if hit is None else (hit.scope, hit.subject, hit.limit)
+        self._check("the refusal names the cap", named == ("workflow", "nightly-1", RUNAWAY_CAP))
 
     async def _loop(self, workflow: str) -> list[RequestFinished]:
         results: list[RequestFinished] = []
         while not results or results[-1].outcome == "answered":
+            results.append(await self._ask("runaway", workflow=workflow))
+        return results
+
+    async def _alone(self, workflow: str) -> list[RequestFinished]:
+        """To the very end of the cap: each request once what the one before had reserved is free again."""
+        results: list[RequestFinished] = []
+        while not results or results[-1].outcome == "answered":
+            await self._settled("runaway", "workflow")
             results.append(await self._ask("runaway", workflow=workflow))
         return results
 
