@@ -1,11 +1,11 @@
-"""Follows compacted topics: from their start to their end as of now, and then live. One reader a service, in no group."""
+"""Follows compacted topics: from their start to their end as of now, and then live. Readers of the service's own, in no group."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from daytwo import fate
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 PATIENCE_MS = 200
-"""How old a followed configuration may be, beside what reading takes."""
+"""How old a followed configuration may be, beside what reading takes, where the follower says nothing else (its `patience_ms`)."""
 
 
 class Following:
@@ -28,17 +28,50 @@ class Following:
 
     def __init__(self, followers: Sequence[Follower[Any]], broker: Broker, worker: Worker, clock: Clock) -> None:
         self.caught_up = asyncio.Event()
+        by_patience: Mapping[int, list[Follower[Any]]] = defaultdict(list)
+        for follower in followers:
+            by_patience[getattr(follower, "patience_ms", PATIENCE_MS)].append(follower)
+        self._readings = [_Reading(alike, broker, patience, worker, clock) for patience, alike in by_patience.items()]
+
+    async def run(self) -> None:
+        reading = [asyncio.create_task(one.run()) for one in self._readings]
+        try:
+            for one in self._readings:
+                await _first_of(one.caught_up.wait(), *reading)
+            self.caught_up.set()
+            await asyncio.gather(*reading)
+        finally:
+            for task in reading:
+                task.cancel()
+
+    async def stop(self) -> None:
+        for one in self._readings:
+            await one.stop()
+
+
+async def _first_of(waiting: Coroutine[Any, Any, Any], *reading: asyncio.Task[None]) -> None:
+    """Waits; raises what a reading raises meanwhile."""
+    waited = asyncio.ensure_future(waiting)
+    try:
+        done, _ = await asyncio.wait((waited, *reading), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        waited.cancel()
+
+
+class _Reading:
+    """One reader, and the followers of equal patience that it feeds."""
+
+    def __init__(self, followers: Sequence[Follower[Any]], broker: Broker, patience_ms: int, worker: Worker, clock: Clock) -> None:
+        self.caught_up = asyncio.Event()
         self._followers = {follower.topic.name: follower for follower in followers}
-        self._reader = broker.reader(patience_ms=PATIENCE_MS)
-        self._broker = broker
+        self._reader = broker.reader(patience_ms=patience_ms)
         self._worker = worker
         self._clock = clock
         self._positions: dict[Partition, int | None] = {}
 
     async def run(self) -> None:
-        if not self._followers:
-            self.caught_up.set()
-            return
         while True:
             try:
                 await self._follow()

@@ -2492,6 +2492,8 @@ class WindowsSaved:
     """Of each rate limit, what was used before those seconds and has not flowed off."""
     buckets: tuple[UsageBucket, ...] = ()
     """Minutes, hours, days and weeks that may still change."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """By width the beginning of the latest bucket that is not here any more, epoch milliseconds; what comes for it or one before it is too late."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> WindowsSaved:
@@ -2504,6 +2506,7 @@ class WindowsSaved:
             seconds=tuple([SecondUsed.from_avro(item) for item in value["seconds"]]),
             levels=tuple([RateLevel.from_avro(item) for item in value["levels"]]),
             buckets=tuple([UsageBucket.from_avro(item) for item in value["buckets"]]),
+            dropped=value["dropped"],
         )
 
     def to_avro(self) -> dict[str, Any]:
@@ -2516,4 +2519,5 @@ class WindowsSaved:
             "seconds": [item.to_avro() for item in self.seconds],
             "levels": [item.to_avro() for item in self.levels],
             "buckets": [item.to_avro() for item in self.buckets],
+            "dropped": self.dropped,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from daytwo.flow import Change, Table
 from daytwo.records import LimitHit, ThrottlePublished
@@ -12,19 +13,36 @@ Subject = tuple[str, str, str]
 """Tenant, scope, subject."""
 
 
+NOBODY: Final[Mapping[str, ThrottlePublished]] = {}
+
+
 class Throttles(Table[ThrottlePublished]):
-    """Follows throttle-published."""
+    """Follows throttle-published, without patience: what passes meanwhile passes the limit."""
+
+    patience_ms = 0
 
     def __init__(self) -> None:
         super().__init__(THROTTLE_PUBLISHED)
-        self._by_subject: Mapping[Subject, Sequence[ThrottlePublished]] = {}
+        self._by_subject: dict[Subject, dict[str, ThrottlePublished]] = {}
 
     async def apply(self, changes: Sequence[Change[ThrottlePublished]]) -> None:
+        """Costs as much as there are changes, however many are throttled."""
+        for change in changes:
+            self._remove(change.key)
         await super().apply(changes)
-        by_subject: dict[Subject, list[ThrottlePublished]] = {}
-        for row in self.rows.values():
-            by_subject.setdefault((row.tenant, row.scope, row.subject), []).append(row)
-        self._by_subject = by_subject
+        for change in changes:
+            row = self.rows.get(change.key)
+            if row is not None:
+                self._by_subject.setdefault(_subject(row), {})[change.key] = row
+
+    def _remove(self, key: str) -> None:
+        row = self.rows.get(key)
+        if row is None:
+            return
+        of_subject = self._by_subject.get(_subject(row), {})
+        of_subject.pop(key, None)
+        if not of_subject:
+            self._by_subject.pop(_subject(row), None)
 
     def hit(self, tenant: str, subjects: Mapping[str, str], now_ms: int) -> LimitHit | None:
         """The throttle of a tenant's request that lasts longest, of any of its subjects (by scope; empty: none); None: it may pass."""
@@ -34,10 +52,14 @@ class Throttles(Table[ThrottlePublished]):
             row
             for scope, subject in subjects.items()
             if subject or scope == "tenant"
-            for row in self._by_subject.get((tenant, scope, subject), ())
+            for row in self._by_subject.get((tenant, scope, subject), NOBODY).values()
             if row.until_ms > now_ms
         ]
         return _limit_hit(max(rows, key=lambda row: row.until_ms)) if rows else None
+
+
+def _subject(row: ThrottlePublished) -> Subject:
+    return row.tenant, row.scope, row.subject
 
 
 def _limit_hit(row: ThrottlePublished) -> LimitHit:

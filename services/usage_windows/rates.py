@@ -24,6 +24,8 @@ KEPT_S: Final = 10
 """Seconds that are kept apart: how late an event may be and still count in its own second."""
 ROOM_MS: Final = 500
 """A throttle lasts until there is room for what flows off in this time: shorter ones would be over before the gate knows them."""
+MOST_DELAY_MS: Final = 2_000
+"""A delay that is taken for the usual; after a standstill it is not."""
 NEVER_MS: Final = 366 * 86_400_000
 
 
@@ -58,16 +60,28 @@ def level_at(base: Level, rate: RateLimit, used: Mapping[int, int], now_ms: int)
     return max(0, level - rate.limit * since_ms) + running * PERIOD_MS[rate.period]
 
 
+def coming(rate: RateLimit, used: Mapping[int, int], now_ms: int, delay_ms: int) -> int:
+    """What will pass before a throttle of now is obeyed, beyond what flows off meanwhile; a level.
+
+    As much as in the last second, for twice the time that the last record took to get here: there and back.
+    """
+    this_s = now_ms // 1000
+    a_second = max(used.get(this_s, 0), used.get(this_s - 1, 0)) * PERIOD_MS[rate.period]
+    return max(0, a_second - rate.limit * 1000) * 2 * min(max(0, delay_ms), MOST_DELAY_MS) // 1000
+
+
 def throttled_until(level: int, rate: RateLimit, now_ms: int) -> int | None:
-    """When something may be admitted again, epoch milliseconds; None: now. Full is a bucket in which not one unit has room."""
+    """When something may be admitted again, epoch milliseconds; None: now. Full is a bucket in which not one unit has room.
+
+    Then one unit has room, and what flows off in half a second.
+    """
     period_ms = PERIOD_MS[rate.period]
     if level <= (burst(rate) - 1) * period_ms:
         return None
     if rate.limit <= 0:
         return now_ms + NEVER_MS
-    room = min(burst(rate), max(1, rate.limit * ROOM_MS // period_ms))
-    over = level - (burst(rate) - room) * period_ms
-    return now_ms + min(NEVER_MS, -(-over // rate.limit))
+    free = min(burst(rate) * period_ms, max(period_ms, rate.limit * ROOM_MS))
+    return now_ms + min(NEVER_MS, -(-(level - burst(rate) * period_ms + free) // rate.limit))
 
 
 def limits_of(rates: Sequence[RateLimit], scope: str, subject: str) -> list[RateLimit]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from daytwo.codec import decode, encode
 from daytwo.errors import UnreadableError
 from daytwo.fate import dead_letter
 from daytwo.flow import Output, Table
-from daytwo.records import TenantConfigured, UsageWindowed
+from daytwo.records import RateLimit, TenantConfigured, ThrottlePublished, UsageWindowed
 from daytwo.topics import USAGE_RECORDED, WINDOWS_SAVED
 from services.usage_windows.publisher import Publisher
 from services.usage_windows.subjects import Subjects
@@ -44,13 +44,24 @@ ACKNOWLEDGED_S: Final = 60.0
 class WindowTable(faust.Table):  # type: ignore[misc]
     """Windows in memory. A zombie may have written an old state after a newer one: the newer holds, wherever it lies."""
 
+    clock: Clock
+    fatal: Callable[[str, BaseException | None], None]
+
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        try:
+            self._apply(batch)
+        except Exception as error:
+            # Faust would say so in its log and wait for ever.
+            self.fatal("a saved state cannot be read", error)
+            raise
+
+    def _apply(self, batch: Iterable[Any]) -> None:
         for event in batch:
             key, data, partition = event.key, event.message.value, event.message.partition
             if data is None:
                 self.data.data.pop(key, None)
                 continue
-            windows = restored(decode(WINDOWS_SAVED, data), partition)
+            windows = restored(decode(WINDOWS_SAVED, data), partition, self.clock.now_ms())
             known = self.data.data.get(key)
             if known is None or windows.is_newer_than(known):
                 self.data.data[key] = windows
@@ -82,6 +93,7 @@ class Stream:
         source = self._app.topic(USAGE_RECORDED.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         changelog = self._app.topic(WINDOWS_SAVED.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         self._table = self._app.Table("windows", key_type=bytes, value_type=bytes, changelog_topic=changelog, on_recover=self._recovered)
+        self._table.clock, self._table.fatal = clock, fatal
         self._app.agent(source, name="windows")(self._consume)
         self._subjects = Subjects(self._table.data.data, most_subjects)
         self.throttling = Throttling(publisher.soon)
@@ -113,7 +125,8 @@ class Stream:
         for tenant in tenants:
             config = self._tenants.get(tenant)
             subjects = [(w, self._subjects.limits(config, w.scope, w.subject)) for w in self._subjects.of_tenant(tenant)]
-            self.throttling.judge_anew(tenant, subjects, self._clock.now_ms())
+            if subjects:
+                self.throttling.judge_anew(tenant, subjects, self._clock.now_ms())
 
     def view(self) -> Mapping[str, Any]:
         return {
@@ -207,7 +220,7 @@ class Stream:
         while True:
             await self._clock.sleep(LOOK_S)
             now_ms = self._clock.now_ms()
-            self.throttling.sweep(now_ms)
+            self.throttling.sweep(self._rates_of, now_ms)
             for subjects in _in_parts(list(self._take_due(now_ms))):
                 await self._publish(subjects)
 
@@ -236,6 +249,10 @@ class Stream:
                 self._news.set()
             if windows.changed:
                 self._schedule(windows, now_ms)
+
+    def _rates_of(self, row: ThrottlePublished) -> Sequence[RateLimit] | None:
+        tenant = self._tenants.get(row.tenant)
+        return None if tenant is None else self._subjects.limits(tenant, row.scope, row.subject)
 
     # ending
 

@@ -43,7 +43,7 @@ class Subjects:
         place = f"{record.topic}/{record.partition}"
         for entry in record.entries:
             for scope, subject in _subjects(entry, tenant):
-                windows = self._windows(record.tenant, scope, subject, partition, entry.at_ms)
+                windows = self._windows(record.tenant, scope, subject, partition, entry.at_ms, now_ms)
                 windows.apply(entry, record.topic, place, self.limits(tenant, windows.scope, windows.subject), now_ms)
                 touched[windows.key] = windows
         return touched
@@ -60,14 +60,16 @@ class Subjects:
             known = self._limits[asked] = (tenant, limits_of(tenant.rate_limits, scope, subject))
         return known[1]
 
-    def _windows(self, tenant: str, scope: str, subject: str, partition: int, at_ms: int) -> Windows:
+    def _windows(self, tenant: str, scope: str, subject: str, partition: int, at_ms: int, now_ms: int) -> Windows:
         key = f"{tenant}/{scope}/{subject}".encode()
         known = self.kept.get(key)
         if known is not None:
             return known
         if subject != OTHER and len(self._of_tenant[tenant][scope]) >= self._most and not self._make_room(tenant, scope, at_ms):
-            return self._windows(tenant, scope, OTHER, partition, at_ms)
+            return self._windows(tenant, scope, OTHER, partition, at_ms, now_ms)
         windows = self.kept[key] = Windows(tenant=tenant, scope=scope, subject=subject, partition=partition)
+        # A new subject is published in its turn, one that was restored at once: it may have been due for long.
+        windows.published_ms = dict.fromkeys(WIDTH_MS, now_ms)
         self._of_tenant[tenant][scope].add(key)
         return windows
 

@@ -53,9 +53,9 @@ class Throttling(Table[ThrottlePublished]):
         for windows, rates in subjects:
             self.judge(windows, rates, now_ms)
 
-    def sweep(self, now_ms: int) -> None:
-        """Deletes what is over."""
-        self._delete([key for key, row in self.rows.items() if row.until_ms + OVER_MS < now_ms])
+    def sweep(self, rates_of: Callable[[ThrottlePublished], Sequence[RateLimit] | None], now_ms: int) -> None:
+        """Deletes what is over, and what is by a limit that is no more. `rates_of`: the limits of a row's subject; None: not known."""
+        self._delete([key for key, row in self.rows.items() if row.until_ms + OVER_MS < now_ms or _is_void(row, rates_of(row))])
 
     def _is_news(self, change: Change[ThrottlePublished]) -> bool:
         known = self.rows.get(change.key)
@@ -67,3 +67,9 @@ class Throttling(Table[ThrottlePublished]):
         for key in keys:
             del self.rows[key]
             self._publish(Tombstone(topic=THROTTLE_PUBLISHED, key=key))
+
+
+def _is_void(row: ThrottlePublished, rates: Sequence[RateLimit] | None) -> bool:
+    if rates is None:
+        return False
+    return not any((rate.kind, rate.period, rate.limit) == (row.kind, row.period, row.limit) for rate in rates)

@@ -10,17 +10,18 @@ from typing import Any, Final, NamedTuple
 
 from daytwo.records import RateLevel, RateLimit, SecondUsed, Usage, UsageBucket, UsageEntry, UsageWindowed, WindowsSaved
 from daytwo.topics import REQUEST_ADMITTED
-from services.usage_windows.rates import KEPT_S, PERIOD_MS, Level, flowed, level_at, throttled_until
+from services.usage_windows.rates import KEPT_S, PERIOD_MS, Level, burst, coming, flowed, level_at, throttled_until
 
 WIDTH_MS: Final = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000}
 MONDAY_MS: Final = 4 * 86_400_000
 """The first Monday of 1970."""
-KEPT: Final = {"minute": 5, "hour": 1, "day": 1, "week": 1}
-"""Buckets before the latest that late events still find."""
+KEPT_MS: Final = 300_000
+"""How long a bucket that is over is kept after it last changed, by the clock: partitions that are behind still find it."""
 EVERY_MS: Final = {"minute": 10_000, "hour": 60_000, "day": 300_000, "week": 3_600_000}
 """How often an open bucket is published while it changes."""
 GRACE_MS: Final = 2_000
 """After the end of a bucket, until it is published as closed."""
+FORGOTTEN_MS: Final = 60_000
 TOO_LATE: Final = 0
 """Beginning of the bucket of those that came too late for their own."""
 MODELS: Final = 64
@@ -34,6 +35,14 @@ class Place(NamedTuple):
     width: str
     start_ms: int
     model: str
+
+
+class Learned(NamedTuple):
+    """Of a rate limit what passes before a throttle is obeyed, how far it was passed when last looked at (levels), and when."""
+
+    passing: int
+    beyond: int
+    at_ms: int
 
 
 Sums = tuple[int, ...]
@@ -61,8 +70,16 @@ class Windows:
     levels: dict[tuple[str, str], Level] = field(default_factory=dict)
     sums: dict[Place, Sums] = field(default_factory=dict)
     changed: set[Place] = field(default_factory=set)
+    dropped: dict[str, int] = field(default_factory=dict)
+    """By width the beginning of the latest bucket that was forgotten."""
     published_ms: dict[str, int] = field(default_factory=dict)
     """By width when it was last published. Not saved."""
+    added_ms: dict[Place, int] = field(default_factory=dict)
+    """When a bucket changed last, by the clock. Not saved: after a restart it is when it was restored."""
+    delay_ms: int = 0
+    """How long the last entry took to get here. Not saved."""
+    learned: dict[tuple[str, str], Learned] = field(default_factory=dict)
+    """By rate limit. Not saved: learned anew."""
 
     @property
     def key(self) -> str:
@@ -73,21 +90,37 @@ class Windows:
         if entry.offset <= self.applied.get(place, -1):
             return False
         self.applied[place] = entry.offset
+        self.delay_ms = max(0, now_ms - entry.at_ms)
         self.latest_ms = max(self.latest_ms, min(entry.at_ms, now_ms))
         if topic == REQUEST_ADMITTED.name:
             self._use(entry.at_ms, rates, requests=1, tokens=0)
         else:
             self._use(entry.at_ms, rates, requests=0, tokens=entry.usage.input_tokens + entry.usage.output_tokens)
-            self._add(entry)
+            self._add(entry, now_ms)
         return True
 
     def throttles(self, rates: Sequence[RateLimit], now_ms: int) -> Iterator[tuple[RateLimit, int, int]]:
-        """The limits that are reached, with what is used of each and until when, epoch milliseconds."""
+        """The limits that are reached, with what is used of each and until when, epoch milliseconds.
+
+        A limit is reached early, by what is likely to pass before the gate knows.
+        """
         for rate in rates:
-            level = self._level(rate, now_ms)
-            until_ms = throttled_until(level, rate, now_ms)
+            used = {second: self._used(rate, second) for second in self.seconds}
+            level = level_at(self._base(rate), rate, used, now_ms)
+            passing = max(coming(rate, used, now_ms, self.delay_ms), self._passing(rate, level, now_ms))
+            until_ms = throttled_until(level + passing, rate, now_ms)
             if until_ms is not None:
                 yield rate, -(-level // PERIOD_MS[rate.period]), until_ms
+
+    def _passing(self, rate: RateLimit, level: int, now_ms: int) -> int:
+        """What is learned from how far the limit was passed before: at once, and forgotten within a minute."""
+        learned = self.learned.setdefault((rate.kind, rate.period), Learned(0, 0, now_ms))
+        full = burst(rate) * PERIOD_MS[rate.period]
+        beyond = max(0, level - full)
+        kept = learned.passing - learned.passing * min(FORGOTTEN_MS, max(0, now_ms - learned.at_ms)) // FORGOTTEN_MS
+        passing = min(full // 2, kept + max(0, beyond - learned.beyond))
+        self.learned[rate.kind, rate.period] = Learned(passing, beyond, now_ms)
+        return passing
 
     def due(self, now_ms: int) -> list[Place]:
         """Changed buckets that are to be published now: closed ones, and open ones from time to time."""
@@ -109,10 +142,18 @@ class Windows:
             self.published_ms[place.width] = now_ms
             if self.sums.get(place) == sums:
                 self.changed.discard(place)
+        self._drop(now_ms)
+
+    def _drop(self, now_ms: int) -> None:
         # Of one bucket all models or none: their total is published with each.
-        waiting = {(place.width, place.start_ms) for place in self.changed}
-        for place in [place for place in self.sums if self._past(place) and (place.width, place.start_ms) not in waiting]:
+        held = {(place.width, place.start_ms) for place in self.sums if not self._is_over(place, now_ms)}
+        for place in [place for place in self.sums if (place.width, place.start_ms) not in held]:
+            self.dropped[place.width] = max(place.start_ms, self.dropped.get(place.width, 0))
             del self.sums[place]
+            self.added_ms.pop(place, None)
+
+    def _is_over(self, place: Place, now_ms: int) -> bool:
+        return place not in self.changed and _closed(place, now_ms) and now_ms - self.added_ms.get(place, now_ms) >= KEPT_MS
 
     def is_newer_than(self, other: Windows) -> bool:
         """Of two states of a subject, one is behind the other in every place."""
@@ -144,10 +185,7 @@ class Windows:
     def _used(self, rate: RateLimit, second: int) -> int:
         return self.seconds[second][0 if rate.kind == "requests" else 1]
 
-    def _level(self, rate: RateLimit, now_ms: int) -> int:
-        return level_at(self._base(rate), rate, {second: self._used(rate, second) for second in self.seconds}, now_ms)
-
-    def _add(self, entry: UsageEntry) -> None:
+    def _add(self, entry: UsageEntry, now_ms: int) -> None:
         usage = entry.usage
         more = (
             *(1, int(entry.refused), int(entry.cached)),
@@ -157,20 +195,16 @@ class Windows:
         model = self._model(entry.model)
         for width in WIDTH_MS:
             place = Place(width, start_of(width, entry.at_ms), model)
-            if place not in self.sums and self._past(place):
+            if place not in self.sums and place.start_ms <= self.dropped.get(width, -1):
                 place = Place(width, TOO_LATE, model)
             known = self.sums.get(place)
             self.sums[place] = more if known is None else tuple(map(sum, zip(known, more, strict=True)))
             self.changed.add(place)
+            self.added_ms[place] = now_ms
 
     def _model(self, model: str) -> str:
         known = {place.model for place in self.sums}
         return model if model in known or len(known) < MODELS else OTHER
-
-    def _past(self, place: Place) -> bool:
-        if place.start_ms == TOO_LATE:
-            return False
-        return place.start_ms < start_of(place.width, self.latest_ms) - KEPT[place.width] * WIDTH_MS[place.width]
 
     def _total(self, width: str, start_ms: int) -> Sums:
         of_models = [sums for place, sums in self.sums.items() if (place.width, place.start_ms) == (width, start_ms)]
@@ -203,10 +237,11 @@ class Windows:
                 RateLevel(kind=kind, period=period, level=level.level, second=level.second) for (kind, period), level in self.levels.items()
             ),
             buckets=tuple(_bucket(place, sums, changed=place in self.changed) for place, sums in self.sums.items()),
+            dropped=dict(self.dropped),
         )
 
 
-def restored(record: WindowsSaved, partition: int) -> Windows:
+def restored(record: WindowsSaved, partition: int, now_ms: int) -> Windows:
     places = {Place(bucket.width, bucket.start_ms, bucket.model): bucket for bucket in record.buckets}
     return Windows(
         tenant=record.tenant,
@@ -219,6 +254,8 @@ def restored(record: WindowsSaved, partition: int) -> Windows:
         levels={(level.kind, level.period): Level(level.level, level.second) for level in record.levels},
         sums={place: _sums(bucket) for place, bucket in places.items()},
         changed={place for place, bucket in places.items() if bucket.changed},
+        dropped=dict(record.dropped),
+        added_ms=dict.fromkeys(places, now_ms),
     )
 
 

@@ -1,0 +1,119 @@
+"""usage-windows on real Kafka, killed again and again: its sums are those of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from daytwo.broker import Raw
+from daytwo.codec import decode
+from daytwo.kafka import KafkaBroker
+from daytwo.records import RequestFinished, UsageWindowed
+from daytwo.topics import REQUEST_FINISHED, USAGE_WINDOWED
+from tests.usage_windows.process import Process
+from tests.usage_windows.traffic import Bucket, counted, traffic
+
+pytestmark = pytest.mark.stack
+
+REQUESTS = int(os.environ.get("DAYTWO_TEST_WINDOWS_REQUESTS", "6000"))
+KILLS = int(os.environ.get("DAYTWO_TEST_WINDOWS_KILLS", "8"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def everything(kafka: str, topic: str) -> list[Raw]:
+    reader = KafkaBroker(kafka).reader()
+    await reader.start()
+    try:
+        partitions = await reader.partitions(topic)
+        ends = await reader.ends(partitions)
+        await reader.seek(dict.fromkeys(partitions))
+        found: list[Raw] = []
+        here = await reader.positions()
+        while any(here[place] < end for place, end in ends.items()):
+            found += await reader.read(0.2)
+            here = await reader.positions()
+        return found
+    finally:
+        await reader.stop()
+
+
+async def on_the_log(kafka: str, tenants: list[str]) -> Mapping[Bucket, tuple[int, int, int]]:
+    by_place: defaultdict[int, list[tuple[RequestFinished, int]]] = defaultdict(list)
+    for raw in await everything(kafka, REQUEST_FINISHED.name):
+        record = decode(REQUEST_FINISHED, raw.value or b"")
+        if record.tenant in tenants:
+            by_place[raw.partition].append((record, raw.timestamp_ms))
+    return counted([entry for entries in by_place.values() for entry in entries])
+
+
+async def published(kafka: str, tenants: list[str]) -> Mapping[Bucket, tuple[int, int, int]]:
+    latest: dict[Bucket, UsageWindowed] = {}
+    for raw in await everything(kafka, USAGE_WINDOWED.name):
+        row = decode(USAGE_WINDOWED, raw.value or b"")
+        if row.tenant in tenants:
+            latest[row.tenant, row.scope, row.subject, row.model, row.width, row.start_ms] = row
+    return {place: (row.requests, row.usage.input_tokens + row.usage.output_tokens, row.cost_nano) for place, row in latest.items()}
+
+
+async def write_all(kafka: str, rng: random.Random, tenants: list[str], seconds: float) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True, acks="all")
+    await producer.start()
+    try:
+        records = list(traffic(rng, tenants, REQUESTS, now_ms - 3_600_000, now_ms - 240_000))
+        for at in range(0, len(records), 50):
+            for record in records[at : at + 50]:
+                await producer.send(record.topic, record.value, key=record.key, timestamp_ms=record.timestamp_ms)
+            await asyncio.sleep(seconds * 50 / len(records))
+    finally:
+        await producer.stop()
+
+
+async def difference(kafka: str, tenants: list[str]) -> dict[Bucket, Any]:
+    wanted, there = await on_the_log(kafka, tenants), await published(kafka, tenants)
+    assert wanted
+    return {place: (wanted.get(place), there.get(place)) for place in wanted.keys() | there.keys() if wanted.get(place) != there.get(place)}
+
+
+async def test_killed_again_and_again_the_windows_are_what_the_log_says(tmp_path: Path) -> None:
+    kafka = os.environ["DAYTWO_KAFKA"]
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    tenants = [f"w-{uuid.uuid4().hex[:8]}" for _ in range(12)]
+    process = Process(kafka, tmp_path, free_port())
+    await process.start()
+    try:
+        writing = asyncio.create_task(write_all(kafka, rng, tenants, seconds=KILLS * 4.0))
+        for _ in range(KILLS):
+            await asyncio.sleep(rng.uniform(2.5, 5))
+            await process.kill()
+            await process.start()
+        await writing
+        await asyncio.sleep(5)
+        # What an open hour has not published yet, a new process publishes first of all.
+        await process.kill()
+        await process.start()
+        late = time.monotonic() + 90
+        while (left := await difference(kafka, tenants)) and time.monotonic() < late:
+            await asyncio.sleep(2)
+        assert not left, f"{len(left)} of the buckets differ: {list(left.items())[:5]}"
+    finally:
+        await process.kill()
