@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from daytwo.broker import Broker
 from daytwo.clock import SystemClock
@@ -16,6 +17,10 @@ from daytwo.kafka import KafkaBroker
 from daytwo.memory import MemoryBroker
 from daytwo.provision import provision
 from tests.stack import STATE, running_stack
+
+# An example takes longer where others use the processor; that is nothing about the code.
+settings.register_profile("daytwo", deadline=None)
+settings.load_profile("daytwo")
 
 ADDRESSES = {
     "kafka": "DAYTWO_KAFKA",
