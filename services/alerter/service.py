@@ -12,7 +12,7 @@ from daytwo.broker import Sender, outgoing
 from daytwo.clock import Clock
 from daytwo.errors import RetryableError
 from daytwo.flow import Change, Context, Input, Output, Service, Table
-from daytwo.money.history import History
+from daytwo.money.history import History, period_end
 from daytwo.money.trends import week_so_far
 from daytwo.money.weeks import DAY_MS, start_of
 from daytwo.records import AlertRaised, RequestFinished, TenantConfigured, UsageWindowed
@@ -139,6 +139,9 @@ class Alerter:
             self._spending.add_minute(place, now_ms, result.cost_nano)
         for limit in limits:
             self._spending.add(limit, result)
+            ends_ms = period_end(limit.period, now_ms)
+            if ends_ms is not None and ends_ms <= self._clock.now_ms():
+                continue  # read late: its window is over, and so would the alert be
             used = self._spending.used(limit, now_ms)
             yield from rules.cap_alerts(limit, used, now_ms, request_id=result.request_id)
             minute_nano, requests = self._spending.last_minute(place_of(limit), now_ms)

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from daytwo.money.history import History, period_end
+from daytwo.money.history import History, period_end, period_start
 from daytwo.records import RequestFinished
 from services.alerter.limits import Limit
 
@@ -31,6 +31,7 @@ class _Counter:
     nano: int
     tokens: int
     known_ms: int
+    starts_ms: int
     ends_ms: int | None
 
 
@@ -61,7 +62,7 @@ class Spending:
     def add(self, limit: Limit, result: RequestFinished) -> None:
         """Counts a result in the window of a cap; what usage-windowed has counted already is not counted again."""
         counter = self._counter(limit, result.finished_at_ms)
-        if result.finished_at_ms > counter.known_ms:
+        if result.finished_at_ms > counter.known_ms and result.finished_at_ms >= counter.starts_ms:
             counter.nano += result.cost_nano
             counter.tokens += result.usage.input_tokens + result.usage.output_tokens
 
@@ -96,6 +97,7 @@ class Spending:
         if found is None or (found.ends_ms is not None and found.ends_ms <= at_ms):
             known = self._history.used(place, limit.period, at_ms)
             known_ms = self._history.known_ms(place, limit.period)
-            found = _Counter(known.cost_nano, known.tokens, known_ms, period_end(limit.period, at_ms))
+            window = (period_start(limit.period, at_ms), period_end(limit.period, at_ms))
+            found = _Counter(known.cost_nano, known.tokens, known_ms, *window)
             self._counters[place, limit.period] = found
         return found

@@ -160,7 +160,7 @@ async def test_an_alert_of_a_cap_is_over_with_its_window_and_comes_again_in_the_
     (end,) = there.alerter.sweep(NOON + DAY_MS)
 
     assert (end.state, end.threshold_percent) == ("resolved", 50)
-    there.clock.now = NOON + 2 * DAY_MS
+    there.clock.now = NOON + DAY_MS + 5
     assert parts(await there.ended(result("r2", 6, NOON + DAY_MS + 1))) == [50]
 
 
@@ -188,6 +188,18 @@ async def test_after_a_restart_what_usage_windowed_knows_is_counted_and_not_twic
 
     assert parts(await there.ended(result("before", 1, NOON - 1))) == []
     assert parts(await there.ended(result("after", 0.1, NOON + 1))) == [50]
+
+
+async def test_what_is_read_late_counts_in_its_own_window_and_tells_nothing_of_one_that_is_over() -> None:
+    there = await world(cap(10))
+    day = start_of("day", NOON)
+    there.clock.now = day + DAY_MS + HOUR_MS
+    there.alerter.history.take(bucket(9, day + DAY_MS))
+
+    assert parts(await there.ended(result("yesterday", 6, NOON))) == []
+    assert parts(await there.ended(result("today", 0.1, there.clock.now))) == [50, 80]
+    assert parts(await there.ended(result("yesterday too", 6, NOON))) == []
+    assert there.alerter.history.used(("acme", "tenant", ""), "day", NOON).cost_nano == 0
 
 
 async def test_a_week_that_is_unusual_is_told_with_its_reason_and_is_over_when_it_is_not() -> None:

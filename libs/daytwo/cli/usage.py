@@ -18,9 +18,11 @@ from daytwo.cli.options import DurationType
 from daytwo.cli.site import Site
 from daytwo.config_file.units import money_text
 from daytwo.money.weeks import WIDTHS, start_of
-from daytwo.records import RequestFinished
+from daytwo.records import RequestFinished, UsageWindowed
+from daytwo.topics import USAGE_WINDOWED
 
 FIELDS = ("tenant", "user", "session", "workflow", "agent", "step", "model", "deployment", "served_by")
+SCOPES = ("user", "session", "workflow", "agent")
 SAVED_AGAINST = "saved: what the cached answers had cost when they were bought; to buy them again might cost more or less"
 
 
@@ -49,6 +51,17 @@ class Sum:
         self.corrected_nano += corrected_nano
         self.saved_nano += result.saved_nano
 
+    def add_bucket(self, bucket: UsageWindowed) -> None:
+        self.requests += bucket.requests
+        if bucket.refused:
+            self.outcomes["refused"] = self.outcomes.get("refused", 0) + bucket.refused
+        self.from_cache += bucket.cached
+        self.input_tokens += bucket.usage.input_tokens
+        self.output_tokens += bucket.usage.output_tokens
+        self.reasoning_tokens += bucket.usage.reasoning_tokens
+        self.cost_nano += bucket.cost_nano
+        self.saved_nano += bucket.saved_nano
+
 
 Key = tuple[str, ...]
 """The values of the fields; before them the beginning of the bucket, where there are buckets."""
@@ -59,14 +72,22 @@ Key = tuple[str, ...]
 @click.option("--every", type=click.Choice(list(WIDTHS)), help="A row for each hour, day or week (from Monday) in UTC, by when it ended.")
 @click.option("--since", "since_ms", type=DurationType(), help="Of the last 15m, 24h, 7d, ...; else all that Kafka keeps.")
 @click.option("--tenant", help="Only of this tenant.")
+@click.option(
+    "--history",
+    is_flag=True,
+    help="From usage-windowed, kept 92 days: --by tenant, model and one of user, session, workflow, agent.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="CSV for spreadsheets; money in nano-dollars.")
 @show.json_option
 @click.pass_obj
-def command(site: Site, by: str, every: str | None, since_ms: int | None, tenant: str | None, as_csv: bool, as_json: bool) -> None:
+def command(
+    site: Site, by: str, every: str | None, since_ms: int | None, tenant: str | None, history: bool, as_csv: bool, as_json: bool
+) -> None:
     """Requests, how they ended, tokens, and money spent and saved. Each request counts once, by its first result.
 
     What is saved is what the cached answers had cost when they were bought. What `daytwo reprice` and `reconcile` recorded stands
-    beside the cost that was booked, as corrected. The weeks before what Kafka keeps of requests: `daytwo trends`.
+    beside the cost that was booked, as corrected. Kafka keeps requests for a week; what was before is there with --history, without
+    how requests ended and without corrections.
     """
     fields = tuple(name.strip() for name in by.split(","))
     if unknown := [name for name in fields if name not in FIELDS]:
@@ -74,7 +95,11 @@ def command(site: Site, by: str, every: str | None, since_ms: int | None, tenant
     if as_csv and as_json:
         raise click.UsageError("--csv or --json, not both")
     start_ms = None if since_ms is None else site.clock.now_ms() - since_ms
-    sums = site.run(_sums(site.broker, start_ms, fields, every, tenant))
+    if history:
+        sums = site.run(_history(site.broker, start_ms or 0, fields, every or "day", tenant))
+        every = every or "day"
+    else:
+        sums = site.run(_sums(site.broker, start_ms, fields, every, tenant))
     total = sums.pop(())
     columns = (*((every,) if every else ()), *fields)
     if as_json:
@@ -98,6 +123,26 @@ async def _sums(broker: Broker, since_ms: int | None, fields: Sequence[str], eve
             delta_nano = corrected.get((result.tenant, result.request_id), 0)
             sums[(*bucket, *(getattr(result, name) for name in fields))].add(result, delta_nano)
             total.add(result, delta_nano)
+    return sums
+
+
+async def _history(broker: Broker, since_ms: int, fields: Sequence[str], every: str, tenant: str | None) -> dict[Key, Sum]:
+    """The same from the buckets of usage-windowed; of each bucket the latest record."""
+    scopes = [name for name in fields if name in SCOPES]
+    if len(scopes) > 1 or set(fields) - {"tenant", "model", *SCOPES}:
+        raise click.UsageError("--history sums up --by tenant, model and one of user, session, workflow, agent")
+    scope = scopes[0] if scopes else "tenant"
+    latest: dict[str, UsageWindowed] = {}
+    async for record in journal.records(broker, USAGE_WINDOWED):
+        fits = (record.scope, record.width, bool(record.model)) == (scope, every, "model" in fields)
+        if fits and record.start_ms >= since_ms and tenant in (None, record.tenant):
+            latest[USAGE_WINDOWED.key(record)] = record
+    sums: dict[Key, Sum] = defaultdict(Sum)
+    total = sums[()]
+    for record in latest.values():
+        values = {"tenant": record.tenant, "model": record.model, scope: record.tenant if scope == "tenant" else record.subject}
+        for group in (sums[(show.at(record.start_ms), *(values[name] for name in fields))], total):
+            group.add_bucket(record)
     return sums
 
 

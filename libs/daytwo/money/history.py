@@ -51,8 +51,9 @@ class History:
         """What was used in the window of a cap that contains a moment. Of `total`: as far back as the history goes."""
         if period == "hour":
             return self.hours.get(subject, {}).get(start_of("hour", now_ms), Totals())
-        since_ms = period_start(period, now_ms)
-        return sum((totals for at, totals in self.of(subject).items() if at >= since_ms), Totals())
+        since_ms, ends_ms = period_start(period, now_ms), period_end(period, now_ms)
+        days = (totals for at, totals in self.of(subject).items() if since_ms <= at and (ends_ms is None or at < ends_ms))
+        return sum(days, Totals())
 
 
 def _put(buckets: dict[int, Totals], start_ms: int, totals: Totals, keep: int) -> None:
