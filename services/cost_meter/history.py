@@ -57,6 +57,7 @@ class History:
     def __init__(self, reader: Reader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
+        self._read_to: dict[Partition, int] = {}
 
     async def start(self) -> None:
         await self._reader.start()
@@ -74,7 +75,9 @@ class History:
 
     async def tenants(self) -> Mapping[str, TenantConfigured]:
         found: dict[str, TenantConfigured] = {}
-        async for raws in self._raws(TENANT_CONFIGURED.name, None):
+        for partition in await self._reader.partitions(TENANT_CONFIGURED.name):
+            self._read_to.pop(partition, None)
+        async for raws in self._raws(TENANT_CONFIGURED.name):
             for raw in raws:
                 name = (raw.key or b"").decode("utf-8", "replace")
                 try:
@@ -86,25 +89,29 @@ class History:
                     found.pop(name, None)
         return found
 
-    async def admitted(self, since_ms: int | None) -> AsyncIterator[Sequence[Admitted]]:
-        """All that lies between a moment (None: the beginning) and the end as of now."""
-        async for raws in self._raws(REQUEST_ADMITTED.name, since_ms):
+    async def begin(self, since_ms: int | None) -> None:
+        """What follows is read from a moment on; None: from the beginning."""
+        self._read_to.clear()
+        if since_ms is not None:
+            for topic in (REQUEST_ADMITTED, REQUEST_FINISHED):
+                self._read_to.update(await self._reader.offsets_at(await self._reader.partitions(topic.name), max(0, since_ms)))
+
+    async def admitted(self) -> AsyncIterator[Sequence[Admitted]]:
+        """All that lies between where it was read to and the end as of now."""
+        async for raws in self._raws(REQUEST_ADMITTED.name):
             yield [one for raw in raws if (one := _admitted(raw)) is not None]
 
-    async def ended(self, since_ms: int | None) -> AsyncIterator[Sequence[Ended]]:
-        async for raws in self._raws(REQUEST_FINISHED.name, since_ms):
+    async def ended(self) -> AsyncIterator[Sequence[Ended]]:
+        async for raws in self._raws(REQUEST_FINISHED.name):
             yield [one for raw in raws if (one := _ended(raw)) is not None]
 
-    async def _raws(self, topic: str, since_ms: int | None) -> AsyncIterator[Sequence[Raw]]:
+    async def _raws(self, topic: str) -> AsyncIterator[Sequence[Raw]]:
         partitions = await self._reader.partitions(topic)
         ends = await self._reader.ends(partitions)
-        starts: Mapping[Partition, int | None] = dict.fromkeys(partitions)
-        if since_ms is not None:
-            starts = await self._reader.offsets_at(partitions, max(0, since_ms))
-        left = {partition: end for partition, end in ends.items() if (starts[partition] or 0) < end}
+        left = {partition: end for partition, end in ends.items() if self._read_to.get(partition, 0) < end}
         if not left:
             return
-        await self._reader.seek({partition: starts[partition] for partition in left})
+        await self._reader.seek({partition: self._read_to.get(partition) for partition in left})
         last = self._clock.monotonic()
         while left:
             records = await self._reader.read(0.2)
@@ -115,6 +122,7 @@ class History:
                 last = self._clock.monotonic()
             elif self._clock.monotonic() - last > SILENCE_S:
                 raise RetryableError("store_unavailable", f"{topic} stands still before its end")
+        self._read_to.update(ends)
 
 
 class Projection(Generic[T]):

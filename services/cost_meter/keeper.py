@@ -113,7 +113,7 @@ class LedgerKeeper:
             try:
                 self._ledger.doubt()
                 started_ms = self._clock.now_ms()
-                rebuilt = await self._play_all(started_ms)
+                rebuilt = await self._play_all()
                 opened = await gate.open(run_id, started_ms)
             finally:
                 turn.cancel()
@@ -123,7 +123,7 @@ class LedgerKeeper:
         rebuilt.seconds = self._clock.monotonic() - begun
         return rebuilt if opened else None
 
-    async def _play_all(self, started_ms: int) -> Rebuilt:
+    async def _play_all(self) -> Rebuilt:
         empty = not await self._ledger.tenants()
         since_ms = await self._since()
         if empty and not self._trust_log and not await self._history.whole():
@@ -134,9 +134,10 @@ class LedgerKeeper:
         tenants = Tenants()
         tenants.rows.update(await self._history.tenants())
         rebuilt = Rebuilt(since_ms=since_ms)
-        await self._play(since_ms, tenants, rebuilt)
+        await self._history.begin(since_ms)
+        await self._play(tenants, rebuilt)
         # What was on its way to the log while it was read.
-        await self._play(started_ms - MARGIN_MS, tenants, rebuilt)
+        await self._play(tenants, rebuilt)
         await self._compare(rebuilt, whole=empty)
         return rebuilt
 
@@ -148,11 +149,11 @@ class LedgerKeeper:
         oldest_ms = await oldest_open_ms(self._ledger)
         return min(marked_ms, marked_ms if oldest_ms is None else oldest_ms) - MARGIN_MS
 
-    async def _play(self, since_ms: int | None, tenants: Tenants, rebuilt: Rebuilt) -> None:
-        async for admitted in _chunks(self._history.admitted(since_ms)):
+    async def _play(self, tenants: Tenants, rebuilt: Rebuilt) -> None:
+        async for admitted in _chunks(self._history.admitted()):
             rebuilt.admitted += len(admitted)
             await self._ledger.restore([admitted_again(one, _windows(one, tenants)) for one in admitted], gate=LOCK)
-        async for ended in _chunks(self._history.ended(since_ms)):
+        async for ended in _chunks(self._history.ended()):
             await self._settle(ended, tenants, rebuilt)
 
     async def _settle(self, ended: Sequence[Ended], tenants: Tenants, rebuilt: Rebuilt) -> None:

@@ -85,11 +85,14 @@ async def _holdings(ledger: RedisLedger, tenants: Sequence[str]) -> list[Holding
         pipeline = ledger.redis.pipeline(transaction=False)
         for key in keys[first : first + AT_ONCE]:
             pipeline.hmget(key, *_HELD)
-        holdings += [_holding(row) for row in await pipeline.execute()]
+        rows = zip(keys[first : first + AT_ONCE], await pipeline.execute(), strict=True)
+        holdings += [_holding(key.partition("/")[0], row) for key, row in rows]
     return holdings
 
 
-def _holding(row: Sequence[bytes | None]) -> Holding:
+def _holding(tag: str, row: Sequence[bytes | None]) -> Holding:
     at_ms, nano, tokens, opened, counters = row
-    keys = (counters or b"").decode().split("\n") if counters else []
+    paths = (counters or b"").decode().split("\n") if counters else []
+    # Until version 2 the whole key was written down.
+    keys = [path if path.startswith("{") else f"{tag}/spent/{path}" for path in paths]
     return Holding(int(at_ms or 0), int(nano or 0), int(tokens or 0), int(opened or 0), keys)

@@ -10,8 +10,9 @@ ledger/...                the gate (redis_gate.py); no script does anything whil
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -54,8 +55,10 @@ class Call(NamedTuple):
 
     script: str
     tenant: str
-    keys: Sequence[str]
-    arguments: Sequence[str | bytes | int]
+    gate: str
+    request: str
+    """Key."""
+    text: str
 
 
 class RedisLedger:
@@ -160,7 +163,7 @@ class RedisLedger:
         if new:
             pipeline.sadd(TENANTS, *new)
         for call in calls:
-            pipeline.evalsha(self._loaded.get(call.script, ""), len(call.keys), *call.keys, *call.arguments)
+            pipeline.evalsha(self._loaded.get(call.script, ""), 2, call.gate, call.request, call.text)
         results = await pipeline.execute(raise_on_error=False)
         if new and not isinstance(results.pop(0), RedisError):
             self._known |= new
@@ -206,70 +209,47 @@ def _key(tenant: str, name: str) -> str:
     return f"{{{tenant}}}/{name}"
 
 
-def _keys(tenant: str, request_id: str, windows: Iterable[Window], gate: str) -> list[str]:
-    tag = f"{{{tenant}}}/"
-    spent = f"{tag}spent/"
-    return [gate, f"{tag}request/{request_id}", f"{tag}open", f"{tag}windows", *[spent + window.path for window in windows]]
+def _request(tenant: str, request_id: str) -> str:
+    return f"{{{tenant}}}/request/{request_id}"
 
 
 def _reserve_call(reservation: Reservation, keep_ms: int) -> Call:
-    at_ms, proposal = reservation.at_ms, reservation.proposal
-    arguments: list[str | bytes | int] = [
-        reservation.fingerprint,
-        reservation.amount_nano,
-        reservation.tokens,
-        encode_proposal(proposal),
-        reservation.request_id,
-        at_ms,
-        reservation.round,
-        "1" if isinstance(proposal, AtLimit) else "",
-        ",".join(reservation.then),
-    ]
-    for window in reservation.windows:
-        if window.period == OPEN:
-            arguments += (window.limit_requests or 0, "", OPEN)
-        else:
-            nano = UNCAPPED if window.limit_nano is None else window.limit_nano
-            tokens = UNCAPPED if window.limit_tokens is None else window.limit_tokens
-            arguments += (nano, tokens, _lifetime(window, at_ms, keep_ms))
-    return Call("reserve", reservation.tenant, _keys(reservation.tenant, reservation.request_id, reservation.windows, GATE), arguments)
+    proposal = reservation.proposal
+    head = (
+        f"{reservation.fingerprint}\n{reservation.amount_nano}\n{reservation.tokens}\n{reservation.request_id}\n{reservation.at_ms}\n"
+        f"{reservation.round}\n{'1' if isinstance(proposal, AtLimit) else '-'}\n{','.join(reservation.then) or '-'}\n"
+    )
+    text = head + encode_proposal(proposal).decode() + "".join([_limits(window, keep_ms) for window in reservation.windows])
+    return Call("reserve", reservation.tenant, GATE, _request(reservation.tenant, reservation.request_id), text)
 
 
-def _lifetime(window: Window, at_ms: int, keep_ms: int) -> int | str:
-    """Milliseconds to keep a counter that begins to be used now; empty: for ever. By the record's time, not Redis' clock."""
+@lru_cache(maxsize=16_384)
+def _limits(window: Window, keep_ms: int) -> str:
+    if window.period == OPEN:
+        return f"\n{window.path}\n{window.limit_requests or 0}\n-\n{OPEN}"
+    nano = UNCAPPED if window.limit_nano is None else window.limit_nano
+    tokens = UNCAPPED if window.limit_tokens is None else window.limit_tokens
+    return f"\n{window.path}\n{nano}\n{tokens}\n{_forget(window, keep_ms)}"
+
+
+def _forget(window: Window, keep_ms: int) -> str:
     if window.period == OPEN:
         return OPEN
-    return "" if window.renews_at_ms is None else window.renews_at_ms - at_ms + keep_ms
+    return "-" if window.renews_at_ms is None else str(window.renews_at_ms + keep_ms)
 
 
 def _settle_call(settlement: Settlement, keep_ms: int, gate: str) -> Call:
-    tenant, request_id = settlement.tenant, settlement.request_id
-    place = f"{settlement.partition}/{settlement.offset}"
-    arguments: list[str | bytes | int] = [
-        settlement.fingerprint,
-        settlement.cost_nano,
-        settlement.tokens,
-        place,
-        keep_ms,
-        request_id,
-    ]
-    return Call("settle", tenant, [gate, _key(tenant, f"request/{request_id}"), _key(tenant, "open")], arguments)
+    text = (
+        f"{settlement.fingerprint}\n{settlement.cost_nano}\n{settlement.tokens}\n{settlement.partition}/{settlement.offset}\n"
+        f"{keep_ms}\n{settlement.request_id}"
+    )
+    return Call("settle", settlement.tenant, gate, _request(settlement.tenant, settlement.request_id), text)
 
 
-def _restore_call(restoration: Restoration, keep_ms: int, gate: str) -> Call:
-    tenant, at_ms = restoration.tenant, restoration.at_ms
-    arguments: list[str | bytes | int] = [
-        restoration.fingerprint,
-        restoration.nano,
-        restoration.tokens,
-        int(restoration.counts_as_open),
-        restoration.decision,
-        restoration.request_id,
-        at_ms,
-        restoration.round,
-    ]
-    arguments += [_lifetime(window, at_ms, keep_ms) for window in restoration.windows]
-    return Call("restore", tenant, _keys(tenant, restoration.request_id, restoration.windows, gate), arguments)
+def _restore_call(one: Restoration, keep_ms: int, gate: str) -> Call:
+    head = f"{one.fingerprint}\n{one.nano}\n{one.tokens}\n{one.request_id}\n{one.at_ms}\n{one.round}\n{int(one.counts_as_open)}\n"
+    windows = "".join([f"\n{window.path}\n{_forget(window, keep_ms)}" for window in one.windows])
+    return Call("restore", one.tenant, gate, _request(one.tenant, one.request_id), head + one.decision.decode() + windows)
 
 
 def _settled(result: Sequence[bytes]) -> Settled | Unsettled:
@@ -292,11 +272,10 @@ def _answer(result: Sequence[bytes], reservation: Reservation) -> Answer:
 
 def _over(text: str) -> AtLimit:
     """The decision of a counter without room, as reserve.lua wrote it down."""
-    kind, key, limit, settled, reserved, wanted, at_ms, then = text.split("\n")
-    _, _, path = key.partition("}/spent/")
+    kind, path, limit, settled, reserved, wanted, at_ms, then = text.split("\n")
     window = window_of(path, int(at_ms), kind, int(limit))
     hit = hit_of(window, kind, used=int(settled) + int(reserved), wanted=int(wanted))
-    return AtLimit(hit=hit, then=tuple(then.split(",")) if then else ())
+    return AtLimit(hit=hit, then=() if then == "-" else tuple(then.split(",")))
 
 
 @asynccontextmanager

@@ -1,72 +1,74 @@
 -- Decides a request once a round, in all its counters or in none.
--- KEYS: the gate, the request, the tenant's open requests, the tenant's counters by expiry, then the counters.
--- ARGV: fingerprint, nano-dollars, tokens, decision if there is room, request id, moment (ms), round, whether a later round may
--- decide anew even then ('1' or ''), what may be tried where there is no room; then for each counter: limit of nano-dollars (or of
--- open requests), limit of tokens, milliseconds to keep it ('' for ever, 'open': it counts open requests).
+-- KEYS: the gate, the request. The other keys are of the same tenant: its open requests, its counters by expiry, its counters.
+-- ARGV: one text of lines ('-' stands for nothing), as one long argument is far less work than thirty short ones: fingerprint,
+-- nano-dollars, tokens, request id, moment (ms), round, whether a later round may decide anew even if there is room ('1'), what may be
+-- tried if there is none, decision if there is; then for each counter: its path, limit of nano-dollars (or of open requests), limit of
+-- tokens, when it may be forgotten (ms; '-' never; 'open': it counts open requests).
 -- Counters are 64-bit and stay strings. Lua compares doubles: limits and amounts are below 2^53 and so exact, and a larger
 -- counter, rounded, still compares as larger.
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'shut'} end
+local line = {}
+for text in string.gmatch(ARGV[1], '[^\n]+') do line[#line + 1] = text end
+
 local known = redis.call('HMGET', KEYS[2], 'fingerprint', 'closed', 'decision', 'over', 'round')
 if known[1] then
-  if known[1] ~= ARGV[1] then return {'reused', known[2]} end
+  if known[1] ~= line[1] then return {'reused', known[2]} end
   if known[2] then return {'closed', known[2]} end
   if not known[4] then return {'repeated', known[3]} end
-  if tonumber(ARGV[7]) <= tonumber(known[5]) then
+  if tonumber(line[6]) <= tonumber(known[5]) then
     if known[4] == '1' then return {'repeated', known[3]} end
     return {'over again', known[4]}
   end
 end
 
-local nano, tokens = tonumber(ARGV[2]), tonumber(ARGV[3])
-local counters, over = {}, false
-for i = 5, #KEYS do
-  local at = 10 + (i - 5) * 3
-  local limit, limit_tokens = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  if ARGV[at + 2] == 'open' then
-    local open = redis.call('HGET', KEYS[i], 'open') or '0'
-    if not over and tonumber(open) + 1 > limit then over = {'concurrency', KEYS[i], ARGV[at], open, '0', '1'} end
+local tenant = string.match(KEYS[2], '^[^/]*/')
+local nano, tokens = tonumber(line[2]), tonumber(line[3])
+local there, over, paths = {}, false, {}
+for i = 10, #line, 4 do
+  local key = tenant .. 'spent/' .. line[i]
+  paths[#paths + 1] = line[i]
+  if line[i + 3] == 'open' then
+    local open = redis.call('HGET', key, 'open') or '0'
+    if not over and tonumber(open) + 1 > tonumber(line[i + 1]) then over = {'concurrency', line[i], line[i + 1], open, '0', '1'} end
   else
-    local now = redis.call('HMGET', KEYS[i], 'settled', 'reserved', 'tokens', 'held')
-    counters[i] = now[2] or false
+    local now = redis.call('HMGET', key, 'settled', 'reserved', 'tokens', 'held')
+    there[i] = now[2]
     if not over then
-      if tonumber(now[1] or 0) + tonumber(now[2] or 0) > limit - nano then
-        over = {'money', KEYS[i], ARGV[at], now[1] or '0', now[2] or '0', ARGV[2]}
-      elseif tonumber(now[3] or 0) + tonumber(now[4] or 0) > limit_tokens - tokens then
-        over = {'tokens', KEYS[i], ARGV[at + 1], now[3] or '0', now[4] or '0', ARGV[3]}
+      if tonumber(now[1] or 0) + tonumber(now[2] or 0) > tonumber(line[i + 1]) - nano then
+        over = {'money', line[i], line[i + 1], now[1] or '0', now[2] or '0', line[2]}
+      elseif tonumber(now[3] or 0) + tonumber(now[4] or 0) > tonumber(line[i + 2]) - tokens then
+        over = {'tokens', line[i], line[i + 2], now[3] or '0', now[4] or '0', line[3]}
       end
     end
   end
 end
-local amount, held, open = ARGV[2], ARGV[3], 1
+local amount, held, open = line[2], line[3], '1'
 if over then
-  amount, held, open = '0', '0', 0
-  over = table.concat(over, '\n') .. '\n' .. ARGV[6] .. '\n' .. ARGV[9]
+  amount, held, open = '0', '0', '0'
+  over = table.concat(over, '\n') .. '\n' .. line[5] .. '\n' .. line[8]
 end
 
-for i = 5, #KEYS do
-  local keep = ARGV[12 + (i - 5) * 3]
-  if keep == 'open' then
-    if open == 1 then redis.call('HINCRBY', KEYS[i], 'open', 1) end
+for i = 10, #line, 4 do
+  local key, forget = tenant .. 'spent/' .. line[i], line[i + 3]
+  if forget == 'open' then
+    if open == '1' then redis.call('HINCRBY', key, 'open', 1) end
   else
-    redis.call('HINCRBY', KEYS[i], 'reserved', amount)
-    if held ~= '0' then redis.call('HINCRBY', KEYS[i], 'held', held) end
-    if not counters[i] then
-      local expiry = '+inf'
-      if keep ~= '' then
-        redis.call('PEXPIRE', KEYS[i], keep)
-        expiry = tonumber(ARGV[6]) + tonumber(keep)
-      end
-      redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[6])
-      redis.call('ZADD', KEYS[4], expiry, KEYS[i])
+    redis.call('HINCRBY', key, 'reserved', amount)
+    if held ~= '0' then redis.call('HINCRBY', key, 'held', held) end
+    if not there[i] then
+      -- By the record's time, not by Redis' clock.
+      if forget ~= '-' then redis.call('PEXPIRE', key, tonumber(forget) - tonumber(line[5])) end
+      redis.call('ZREMRANGEBYSCORE', tenant .. 'windows', '-inf', line[5])
+      redis.call('ZADD', tenant .. 'windows', forget == '-' and '+inf' or forget, key)
     end
   end
 end
 -- An open request holds money and never expires.
-redis.call('HSET', KEYS[2], 'fingerprint', ARGV[1], 'amount', amount, 'held', held, 'open', open, 'windows', table.concat(KEYS, '\n', 5),
-  'decision', ARGV[4], 'round', ARGV[7], 'at', ARGV[6])
+redis.call('HSET', KEYS[2], 'fingerprint', line[1], 'amount', amount, 'held', held, 'open', open, 'windows', table.concat(paths, '\n'),
+  'decision', line[9], 'round', line[6], 'at', line[5])
 if over then redis.call('HSET', KEYS[2], 'over', over)
-elseif ARGV[8] == '1' then redis.call('HSET', KEYS[2], 'over', '1')
+elseif line[7] == '1' then redis.call('HSET', KEYS[2], 'over', '1')
 elseif known[4] then redis.call('HDEL', KEYS[2], 'over') end
-if not known[1] then redis.call('SADD', KEYS[3], ARGV[5]) end
+if not known[1] then redis.call('SADD', tenant .. 'open', line[4]) end
 if over then return {'over', over} end
 return {'decided'}
