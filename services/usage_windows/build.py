@@ -33,6 +33,7 @@ def build(world: World) -> Service:
         state=Path(world.env.get("DAYTWO_STATE", tempfile.gettempdir())) / "usage-windows",
         tenants=tenants,
         publisher=publisher,
+        reader=broker.reader(),
         clock=world.clock,
         most_subjects=settings.most_subjects,
         save_ms=settings.save_ms,

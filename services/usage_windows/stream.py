@@ -9,18 +9,20 @@ again. Whatever goes wrong stops the process: what follows then is the same as a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import faust
+from faust.types import TP
 
-from daytwo.broker import Raw
+from daytwo.broker import Partition, Raw, Reader
 from daytwo.clock import Clock
 from daytwo.codec import decode, encode
-from daytwo.errors import UnreadableError
+from daytwo.errors import RetryableError, UnreadableError
 from daytwo.fate import dead_letter
 from daytwo.flow import Output, Table
 from daytwo.records import RateLimit, TenantConfigured, ThrottlePublished, UsageWindowed
@@ -37,6 +39,9 @@ LOOK_S: Final = 1.0
 """How often it is looked for what is due."""
 AT_ONCE: Final = 200
 """Subjects that are saved or published in one go, so that the event loop is not held."""
+WATCH_S: Final = 5.0
+STUCK_S: Final = 20.0
+STOPPED_S: Final = 10.0
 ACKNOWLEDGED_S: Final = 60.0
 """The longest a save may take before the process gives up."""
 
@@ -79,6 +84,7 @@ class Stream:
         state: Path,
         tenants: Table[TenantConfigured],
         publisher: Publisher,
+        reader: Reader,
         clock: Clock,
         most_subjects: int,
         save_ms: int,
@@ -87,6 +93,7 @@ class Stream:
         self._clock = clock
         self._tenants = tenants
         self._publisher = publisher
+        self._reader = reader
         self._fatal = fatal
         self._save_s = save_ms / 1000
         self._app = _application(kafka, instance, state)
@@ -108,9 +115,12 @@ class Stream:
         """Age of the last record when it was counted."""
 
     async def start(self) -> None:
-        self._tasks = [asyncio.create_task(job) for job in (self._start_faust(), self._saves(), self._looks(), self._publisher.run())]
+        self._tasks = [asyncio.create_task(job) for job in self._jobs()]
         for task in self._tasks:
             task.add_done_callback(self._ended)
+
+    def _jobs(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return self._start_faust(), self._saves(), self._looks(), self._watch(), self._publisher.run()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -118,15 +128,16 @@ class Stream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # What was not saved is counted again by whoever comes next.
-        await self._app.stop()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._app.stop(), STOPPED_S)
+        await self._reader.stop()
 
     def tenants_changed(self, tenants: Iterable[str]) -> None:
         """Their limits may be others now."""
         for tenant in tenants:
             config = self._tenants.get(tenant)
             subjects = [(w, self._subjects.limits(config, w.scope, w.subject)) for w in self._subjects.of_tenant(tenant)]
-            if subjects:
-                self.throttling.judge_anew(tenant, subjects, self._clock.now_ms())
+            self.throttling.judge_anew(subjects, self._clock.now_ms())
 
     def view(self) -> Mapping[str, Any]:
         return {
@@ -253,6 +264,35 @@ class Stream:
     def _rates_of(self, row: ThrottlePublished) -> Sequence[RateLimit] | None:
         tenant = self._tenants.get(row.tenant)
         return None if tenant is None else self._subjects.limits(tenant, row.scope, row.subject)
+
+    # watching
+
+    async def _watch(self) -> None:
+        """Faust's consumer may stand still after a rebalance or a restart of Kafka, and not know it (aiokafka #1187)."""
+        await self.ready.wait()
+        await self._reader.start()
+        still: dict[TP, tuple[int, float]] = {}
+        while True:
+            await self._clock.sleep(WATCH_S)
+            try:
+                still = await self._standing(still)
+            except RetryableError as error:
+                log.info("watching: %s", error)
+
+    async def _standing(self, before: Mapping[TP, tuple[int, float]]) -> dict[TP, tuple[int, float]]:
+        """Partitions that have more than was read, with the position and since when it is the same. The process ends after a while."""
+        places = [tp for tp in self._app.consumer.assignment() if tp.topic == USAGE_RECORDED.name]
+        ends = await self._reader.ends([Partition(*tp) for tp in places])
+        now, found = self._clock.monotonic(), {}
+        for tp in places:
+            position = await self._app.consumer.position(tp)
+            known = before.get(tp)
+            if position is None or position >= ends[Partition(*tp)]:
+                continue
+            found[tp] = known if known is not None and known[0] == position else (position, now)
+            if now - found[tp][1] > STUCK_S:
+                self._fatal(f"{tp} stands still at {position}, its end is {ends[Partition(*tp)]}", None)
+        return found
 
     # ending
 

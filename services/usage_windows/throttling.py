@@ -8,6 +8,7 @@ from typing import Final
 from daytwo.flow import Change, Output, Table, Tombstone
 from daytwo.records import RateLimit, ThrottlePublished
 from daytwo.topics import THROTTLE_PUBLISHED
+from services.usage_windows.rates import PERIOD_MS, UNITS
 from services.usage_windows.windows import Windows
 
 OVER_MS: Final = 5_000
@@ -47,10 +48,11 @@ class Throttling(Table[ThrottlePublished]):
                 self.published += 1
                 self._publish(row)
 
-    def judge_anew(self, tenant: str, subjects: Iterable[tuple[Windows, Sequence[RateLimit]]], now_ms: int) -> None:
-        """After a tenant's limits have changed: what held by the limits before is void."""
-        self._delete([key for key, row in self.rows.items() if row.tenant == tenant])
+    def judge_anew(self, subjects: Iterable[tuple[Windows, Sequence[RateLimit]]], now_ms: int) -> None:
+        """After the limits of these subjects have changed: what held by the limits before is void."""
         for windows, rates in subjects:
+            named = (f"{windows.key}/{kind}/{period}" for kind in UNITS for period in PERIOD_MS)
+            self._delete([key for key in named if key in self.rows])
             self.judge(windows, rates, now_ms)
 
     def sweep(self, rates_of: Callable[[ThrottlePublished], Sequence[RateLimit] | None], now_ms: int) -> None:

@@ -170,14 +170,15 @@ def test_of_a_late_bucket_the_latest_record_counts(daytwo: Daytwo) -> None:
 
 
 def test_usage_of_the_last_weeks_is_summed_up_from_windows(daytwo: Daytwo) -> None:
-    on_the_log(daytwo, a_day(0, 1), a_day(0, 2), a_day(DAY_MS, 4), a_day(DAY_MS, 4, model="mock-1"), a_day(DAY_MS, 8, tenant="umbrella"))
+    second, third = DAY_MS, 2 * DAY_MS
+    on_the_log(daytwo, a_day(second, 1), a_day(second, 2), a_day(third, 4), a_day(third, 4, model="mock-1"), a_day(0, 8, tenant="umbrella"))
 
     told = daytwo("usage", "--history", "--json").json
 
     assert [(g["day"][:10], g["tenant"], g["cost_nano"] // 10**9) for g in told["groups"]] == [
-        ("1970-01-01", "acme", 2),
-        ("1970-01-02", "acme", 4),
-        ("1970-01-02", "umbrella", 8),
+        ("1970-01-02", "acme", 2),
+        ("1970-01-03", "acme", 4),
+        ("late", "umbrella", 8),
     ]
     assert (told["total"]["requests"], told["total"]["cost_nano"]) == (30, 14 * 10**9)
     by_model = daytwo("usage", "--history", "--by", "model", "--json").json["groups"]

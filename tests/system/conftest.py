@@ -13,7 +13,7 @@ import pytest
 
 from daytwo.broker import outgoing
 from daytwo.kafka import KafkaBroker
-from daytwo.records import CachePolicy, Cap, DeploymentConfigured, PriceConfigured, SigningKey, TenantConfigured
+from daytwo.records import CachePolicy, Cap, DeploymentConfigured, PriceConfigured, RateLimit, SigningKey, TenantConfigured
 from tests.stack import STATE, running_stack
 
 KEY = SigningKey(id="k1", secret="a secret of the tenant")
@@ -30,6 +30,12 @@ def configuration(stack: dict[str, Any]) -> list[Any]:
         TenantConfigured(tenant="signed", keys=(KEY,), cache=exact),
         TenantConfigured(tenant="off", active=False),
         TenantConfigured(tenant="poor", caps=(Cap(scope="tenant", period="day", limit_nano=1_500_000),), cache=exact),
+        TenantConfigured(
+            tenant="limited",
+            rate_limits=(RateLimit(scope="tenant", kind="requests", period="minute", limit=120, burst=10),),
+            cache=CachePolicy(enabled=False),
+            over_budget="refuse",
+        ),
         DeploymentConfigured(deployment="first", model="mock-1", priority=0, **mock),
         DeploymentConfigured(deployment="second", model="mock-2", priority=1, **mock),
         DeploymentConfigured(deployment="hanging", model="mock-hang", provider="mock", base_url=stack["mock_provider"], aliases=("hang",)),

@@ -92,28 +92,37 @@ async def difference(kafka: str, tenants: list[str]) -> dict[Bucket, Any]:
     return {place: (wanted.get(place), there.get(place)) for place in wanted.keys() | there.keys() if wanted.get(place) != there.get(place)}
 
 
-async def test_killed_again_and_again_the_windows_are_what_the_log_says(tmp_path: Path) -> None:
-    kafka = os.environ["DAYTWO_KAFKA"]
-    seed = random.randrange(10**6)
+async def settled(kafka: str, tenants: list[str]) -> dict[Bucket, Any]:
+    """What differs, when nothing differs or a minute and a half is over."""
+    late = time.monotonic() + 90
+    while (left := await difference(kafka, tenants)) and time.monotonic() < late:
+        await asyncio.sleep(2)
+    return left
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_killed_again_and_again_the_windows_are_what_the_log_says(tmp_path: Path, processes: int) -> None:
+    kafka, seed = os.environ["DAYTWO_KAFKA"], random.randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
     tenants = [f"w-{uuid.uuid4().hex[:8]}" for _ in range(12)]
-    process = Process(kafka, tmp_path, free_port())
-    await process.start()
+    running = [Process(kafka, tmp_path, free_port(), DAYTWO_INSTANCE=f"usage-windows-{number}") for number in range(processes)]
     try:
+        await asyncio.gather(*(process.start() for process in running))
         writing = asyncio.create_task(write_all(kafka, rng, tenants, seconds=KILLS * 4.0))
         for _ in range(KILLS):
             await asyncio.sleep(rng.uniform(2.5, 5))
+            process = rng.choice(running)
             await process.kill()
             await process.start()
         await writing
         await asyncio.sleep(5)
         # What an open hour has not published yet, a new process publishes first of all.
-        await process.kill()
-        await process.start()
-        late = time.monotonic() + 90
-        while (left := await difference(kafka, tenants)) and time.monotonic() < late:
-            await asyncio.sleep(2)
+        for process in running:
+            await process.kill()
+            await process.start()
+        left = await settled(kafka, tenants)
         assert not left, f"{len(left)} of the buckets differ: {list(left.items())[:5]}"
     finally:
-        await process.kill()
+        for process in running:
+            await process.kill()

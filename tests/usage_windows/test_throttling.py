@@ -58,7 +58,7 @@ def test_after_the_limit_was_raised_the_throttle_is_void_at_once() -> None:
     bench = Bench()
     bench.admit(1, 2)
     raised = [rate(limit=6000)]
-    bench.throttling.judge_anew("acme", [(bench.windows, raised)], NOON)
+    bench.throttling.judge_anew([(bench.windows, raised)], NOON)
     assert bench.published[1:] == [Tombstone(topic=THROTTLE_PUBLISHED, key=KEY)]
 
 

@@ -22,6 +22,8 @@ from daytwo.records import RequestFinished, UsageWindowed
 from daytwo.topics import USAGE_WINDOWED
 
 FIELDS = ("tenant", "user", "session", "workflow", "agent", "step", "model", "deployment", "served_by")
+LATE = "late"
+"""Instead of a bucket: what came so late that usage-windows summed it apart."""
 SCOPES = ("user", "session", "workflow", "agent")
 SAVED_AGAINST = "saved: what the cached answers had cost when they were bought; to buy them again might cost more or less"
 
@@ -141,7 +143,8 @@ async def _history(broker: Broker, since_ms: int, fields: Sequence[str], every: 
     total = sums[()]
     for record in latest.values():
         values = {"tenant": record.tenant, "model": record.model, scope: record.tenant if scope == "tenant" else record.subject}
-        for group in (sums[(show.at(record.start_ms), *(values[name] for name in fields))], total):
+        bucket = show.at(record.start_ms) if record.start_ms else LATE
+        for group in (sums[(bucket, *(values[name] for name in fields))], total):
             group.add_bucket(record)
     return sums
 

@@ -26,6 +26,8 @@ class History:
     """By subject and model (empty: all models), then by beginning of the day in epoch milliseconds."""
     hours: dict[Subject, dict[int, Totals]] = field(default_factory=dict)
     """Of all models together."""
+    late: dict[Subject, Totals] = field(default_factory=dict)
+    """What came so late that its day is not known any more (start 0); it is in `total` only."""
     _published: dict[tuple[Subject, str], int] = field(default_factory=dict)
 
     def take(self, record: UsageWindowed) -> None:
@@ -34,7 +36,9 @@ class History:
         totals = Totals(record.requests, usage.input_tokens + usage.output_tokens, record.cost_nano)
         if not record.model:
             self._published[subject, record.width] = max(record.published_at_ms, self._published.get((subject, record.width), 0))
-        if record.width == "day":
+        if record.width == "day" and not record.start_ms:
+            self.late |= {} if record.model else {subject: totals}
+        elif record.width == "day":
             _put(self.days.setdefault((subject, record.model), {}), record.start_ms, totals, KEEP_DAYS)
         elif record.width == "hour" and not record.model:
             _put(self.hours.setdefault(subject, {}), record.start_ms, totals, KEEP_HOURS)
@@ -53,7 +57,7 @@ class History:
             return self.hours.get(subject, {}).get(start_of("hour", now_ms), Totals())
         since_ms, ends_ms = period_start(period, now_ms), period_end(period, now_ms)
         days = (totals for at, totals in self.of(subject).items() if since_ms <= at and (ends_ms is None or at < ends_ms))
-        return sum(days, Totals())
+        return sum(days, self.late.get(subject, Totals()) if period == "total" else Totals())
 
 
 def _put(buckets: dict[int, Totals], start_ms: int, totals: Totals, keep: int) -> None:
