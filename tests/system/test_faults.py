@@ -21,7 +21,7 @@ from tests.system.road import Road, request, road
 
 pytestmark = [pytest.mark.stack, pytest.mark.system]
 
-SERVICES = ("ingest-0", "cost-meter-0", "embedder-0", "cache-0", "retriever-0", "inference-router-0")
+SERVICES = ("ingest-0", "cost-meter-0", "embedder-0", "cache-0", "retriever-0", "inference-router-0", "alerter-0")
 PER_SECOND = 20
 
 
