@@ -66,7 +66,7 @@ def command(site: Site, tenant: str | None, as_json: bool) -> None:
         columns = ("tenant", "cap", "used", "used up", "between")
         show.table(columns, [_budget(budget) for budget in budgets], right=("used",))
     if not rows:
-        show.note("nothing in usage-windowed yet: does usage-windows run? (`daytwo status`)")
+        show.note("no day in usage-windowed yet; it is there minutes after the first request: does usage-windows run? (`daytwo status`)")
 
 
 async def _read(broker: Broker, now_ms: int, tenant: str | None) -> tuple[list[Row], list[Budget]]:
