@@ -8,7 +8,7 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo demo-money test unit check format schemas lock bench
+.PHONY: help venv install up down status clean demo demo-money test unit check format schemas lock bench bench-money
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -73,3 +73,6 @@ lock: venv ## Choose versions anew and write both lock files
 
 bench: venv ## Measure throughput and latency; writes docs/benchmarks.md
 	@$(RUN) deploy.bench
+
+bench-money: venv ## Measure admissions, latency, memory and a rebuilt ledger; writes docs/bench-money.json
+	@$(RUN) deploy.bench_money

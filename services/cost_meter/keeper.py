@@ -21,10 +21,9 @@ from daytwo.errors import RetryableError
 from daytwo.records import TenantConfigured
 from services.cost_meter.budget import Caps, Window
 from services.cost_meter.history import Admitted, Ended, History
-from services.cost_meter.ledger_view import TOTAL
 from services.cost_meter.ports import Settled, Unsettled
 from services.cost_meter.redis_gate import LOCK
-from services.cost_meter.redis_holdings import differences, oldest_open_ms
+from services.cost_meter.redis_holdings import differences, oldest_open_ms, settled_in_total
 from services.cost_meter.redis_ledger import RedisLedger, unavailable
 from services.cost_meter.restoring import admitted_again, unreserved
 from services.cost_meter.tenants import Tenants
@@ -39,6 +38,7 @@ MARGIN_MS: Final = 60_000
 """How far the clocks of processes may differ."""
 AT_ONCE: Final = 500
 AGAIN_S: Final = 0.2
+STOP_S: Final = 3.0
 
 
 class NotRebuiltError(RetryableError):
@@ -71,6 +71,7 @@ class LedgerKeeper:
         self._clock = clock
         self._trust_log = trust_log
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         await self._history.start()
@@ -78,13 +79,15 @@ class LedgerKeeper:
 
     async def stop(self) -> None:
         if self._task is not None:
+            self._stopping.set()
+            self._ledger.gate.shut()
+            await asyncio.wait([self._task], timeout=STOP_S)
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
         await self._history.stop()
 
     async def _keep(self) -> None:
         gate = self._ledger.gate
-        while True:
+        while not self._stopping.is_set():
             try:
                 gate.closed.clear()
                 if await gate.is_open():
@@ -109,15 +112,16 @@ class LedgerKeeper:
             run_id = await gate.run_id()
             if not await gate.take_turn(run_id):
                 return None
-            turn = asyncio.create_task(gate.keep_turn(run_id), name="ledger-turn")
+            done = asyncio.Event()
+            turn = asyncio.create_task(gate.keep_turn(run_id, done), name="ledger-turn")
             try:
                 self._ledger.doubt()
                 started_ms = self._clock.now_ms()
                 rebuilt = await self._play_all()
                 opened = await gate.open(run_id, started_ms)
             finally:
-                turn.cancel()
-                await asyncio.gather(turn, return_exceptions=True)
+                done.set()
+                await turn
                 with contextlib.suppress(RedisError, OSError):
                     await gate.give_up(run_id)
         rebuilt.seconds = self._clock.monotonic() - begun
@@ -170,8 +174,7 @@ class LedgerKeeper:
         """What is reserved must be what is open; and where all was played, what is settled the sum of it."""
         wrong = await differences(self._ledger)
         if whole:
-            accounts = await self._ledger.all_accounts()
-            settled = {name: next((c.settled_nano for c in a.counters if c.path == TOTAL), 0) for name, a in accounts.items()}
+            settled = await settled_in_total(self._ledger, list(rebuilt.settled_nano))
             wrong += [
                 f"{name}: {settled.get(name, 0)} nano-dollars settled, {nano} on the log"
                 for name, nano in rebuilt.settled_nano.items()

@@ -12,6 +12,7 @@ flushed Redis has no such key in the first place.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from typing import Any, Final
 
@@ -75,10 +76,12 @@ class Gate:
         """False: the turn was lost."""
         return bool(await self._redis.eval(_RENEW, 1, LOCK, self._token + run_id, LOCK_MS))
 
-    async def keep_turn(self, run_id: str) -> None:
-        """Renews it until it is cancelled, or lost."""
-        while await self.renew(run_id):
-            await asyncio.sleep(RENEW_S)
+    async def keep_turn(self, run_id: str, done: asyncio.Event) -> None:
+        """Renews it until it is `done`, or lost. No command is cancelled: its reply would be left in the connection."""
+        with contextlib.suppress(RedisError, OSError):
+            while not done.is_set() and await self.renew(run_id):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(done.wait(), RENEW_S)
 
     async def give_up(self, run_id: str) -> None:
         await self._redis.eval(_GIVE_UP, 1, LOCK, self._token + run_id)

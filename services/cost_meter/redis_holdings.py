@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from services.cost_meter.ledger_view import TOTAL
 from services.cost_meter.redis_ledger import RedisLedger, text
 
 AT_ONCE: Final = 500
@@ -52,6 +53,14 @@ async def _counters(ledger: RedisLedger, tenants: Sequence[str]) -> list[str]:
     for tenant in tenants:
         pipeline.zrange(f"{{{tenant}}}/windows", 0, -1)
     return [text(key) for keys in await pipeline.execute() for key in keys]
+
+
+async def settled_in_total(ledger: RedisLedger, tenants: Sequence[str]) -> Mapping[str, int]:
+    """Nano-dollars."""
+    pipeline = ledger.redis.pipeline(transaction=False)
+    for tenant in tenants:
+        pipeline.hget(f"{{{tenant}}}/spent/{TOTAL}", "settled")
+    return dict(zip(tenants, [int(nano or 0) for nano in await pipeline.execute()], strict=True))
 
 
 def _summed(holdings: Sequence[Holding]) -> Mapping[str, tuple[int, int, int]]:

@@ -116,11 +116,6 @@ class RedisLedger:
         async with unavailable():
             if not await self.gate.is_open():
                 raise self._shut()
-        return await self.all_accounts()
-
-    async def all_accounts(self) -> Mapping[str, Account]:
-        """Also while the gate is shut."""
-        async with unavailable():
             tenants = await self.tenants()
             found: dict[str, Account] = {}
             for first in range(0, len(tenants), TENANTS_AT_ONCE):

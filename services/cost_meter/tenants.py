@@ -9,7 +9,7 @@ from daytwo.records import TenantConfigured
 from daytwo.topics import TENANT_CONFIGURED
 from services.cost_meter.budget import Caps
 
-BUSY: Final = 4096
+BUSY: Final = 16_384
 """Tenants whose caps are kept ready; beyond that all are made anew."""
 
 

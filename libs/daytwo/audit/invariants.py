@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from daytwo.audit.caps import OPEN, Rule, holding, rules
 from daytwo.audit.view import Attempt, Request, View
-from daytwo.audit.windows import PERIODS, window
-from daytwo.records import TenantConfigured
+from daytwo.audit.windows import window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ def above_cap(view: View) -> Iterator[Violation]:
     """
     requests: dict[str, list[tuple[str, Request]]] = defaultdict(list)
     for (tenant, request_id), request in view.accepted():
-        if request.admitted_ms is not None and request.reserved_nano and tenant in view.tenants and view.tenants[tenant][1].caps:
+        if request.admitted_ms is not None and request.reserved_nano and tenant in view.tenants and rules(view.tenants[tenant][1]):
             requests[tenant].append((request_id, request))
     for tenant, admitted in requests.items():
         yield from _replay(view, tenant, admitted)
@@ -176,36 +176,36 @@ def above_cap(view: View) -> Iterator[Violation]:
 
 def _replay(view: View, tenant: str, requests: Sequence[tuple[str, Request]]) -> Iterator[Violation]:
     since_ms, configured = view.tenants[tenant]
-    limits = _limits(configured)
-    used: dict[tuple[str, str, str], int] = defaultdict(int)
+    known = rules(configured)
+    used: dict[Counter, int] = defaultdict(int)
     for _, place, ends in sorted(_moments(requests)):
         request_id, request = requests[place]
-        change = _kept(request) - request.reserved_nano if ends else request.reserved_nano
         judged = not ends and (request.admitted_ms or 0) > since_ms + CONFIGURATION_DELAY_MS
-        for counter, limit_nano in _counters(limits, request):
-            used[counter] += change
-            if judged and used[counter] > limit_nano:
-                detail = f"{used[counter]} of {limit_nano} nano-dollars in {'/'.join(counter)} once it was admitted"
+        amounts, kept = _reserved(request), _kept(request)
+        for counter, limit in _counters(known, request):
+            unit = counter[0]
+            used[counter] += kept[unit] - amounts[unit] if ends else amounts[unit]
+            if judged and used[counter] > limit:
+                detail = f"{used[counter]} of {limit} {_UNITS[unit]} in {'/'.join(counter[1:])} once it was admitted"
                 yield Violation(rule="above_cap", ids=(request_id, tenant), detail=detail)
 
 
-def _limits(tenant: TenantConfigured) -> dict[tuple[str, str], int]:
-    """The lowest cap of each scope and period, in nano-dollars."""
-    lowest: dict[tuple[str, str], int] = {}
-    for cap in tenant.caps:
-        if cap.period in PERIODS:
-            place = (cap.scope, cap.period)
-            lowest[place] = min(cap.limit_nano, lowest.get(place, cap.limit_nano))
-    return lowest
+Counter = tuple[str, str, str, str]
+"""Unit, scope, subject, window."""
+_UNITS: Final = {"money": "nano-dollars", "tokens": "tokens", OPEN: "open requests"}
 
 
-def _counters(limits: Mapping[tuple[str, str], int], request: Request) -> Iterator[tuple[tuple[str, str, str], int]]:
-    """The capped counters a request is booked in: (scope, subject, window), with their caps."""
-    at_ms = request.accepted_at.timestamp_ms if request.accepted_at else 0
-    subjects = {"tenant": "", "user": request.user, "workflow": request.workflow}
-    for (scope, period), limit_nano in limits.items():
-        if scope == "tenant" or subjects.get(scope):
-            yield (scope, subjects[scope], window(period, at_ms)), limit_nano
+def _counters(known: Sequence[Rule], request: Request) -> Iterator[tuple[Counter, int]]:
+    """The capped counters a request is booked in, with their caps."""
+    for scope, subject in request.subjects.items():
+        if scope == "tenant" or subject:
+            for rule in holding(known, scope, subject):
+                name = OPEN if rule.period == OPEN else window(rule.period, request.counted_ms)
+                yield (rule.unit, scope, subject, name), rule.limit
+
+
+def _reserved(request: Request) -> Mapping[str, int]:
+    return {"money": request.reserved_nano, "tokens": request.reserved_tokens, OPEN: 1}
 
 
 def _moments(requests: Sequence[tuple[str, Request]]) -> Iterator[tuple[int, int, bool]]:
@@ -216,9 +216,12 @@ def _moments(requests: Sequence[tuple[str, Request]]) -> Iterator[tuple[int, int
             yield (max(request.settling.place.timestamp_ms, request.admitted_ms or 0), place, True)
 
 
-def _kept(request: Request) -> int:
+def _kept(request: Request) -> Mapping[str, int]:
     """What it counts at least once it is settled."""
-    return min(request.settling.cost_nano, request.reserved_nano) if request.settling else request.reserved_nano
+    if request.settling is None:
+        return _reserved(request)
+    nano, tokens = min(request.settling.cost_nano, request.reserved_nano), min(request.settling.tokens, request.reserved_tokens)
+    return {"money": nano, "tokens": tokens, OPEN: 0}
 
 
 Invariant = Callable[[View], Iterator[Violation]]

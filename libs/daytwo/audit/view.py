@@ -49,6 +49,8 @@ class End(NamedTuple):
     fingerprint: int
     outcome: str
     cost_nano: int
+    tokens: int
+    """Input and output together."""
     attempts: tuple[tuple[str, int], ...]
     match: tuple[str, str] | None
     """Kind and answer id of a cached answer."""
@@ -64,12 +66,17 @@ class Request:
     """Of the request that counts: the admitted one, else the first accepted."""
     user: str = ""
     workflow: str = ""
+    session: str = ""
+    agent: str = ""
     accepted_at: Place | None = None
     """None: never accepted."""
     deadline_ms: int = 0
     admitted_ms: int | None = None
     """Timestamp of its admission; None: not admitted."""
+    booked_ms: int = 0
+    """The moment that chose the windows of the caps; 0: when it was accepted."""
     reserved_nano: int = 0
+    reserved_tokens: int = 0
     first: End | None = None
     """Its result: the first in the log."""
     settling: End | None = None
@@ -78,6 +85,16 @@ class Request:
     """Further results."""
     contradictions: int = 0
     """Of these, results of another class than the first."""
+
+    @property
+    def counted_ms(self) -> int:
+        """The moment whose windows it counts in, epoch milliseconds."""
+        return self.booked_ms or (self.accepted_at.timestamp_ms if self.accepted_at else 0)
+
+    @property
+    def subjects(self) -> Mapping[str, str]:
+        """By scope; empty: nobody's."""
+        return {"tenant": "", "user": self.user, "workflow": self.workflow, "session": self.session, "agent": self.agent}
 
 
 @dataclass(slots=True)
@@ -149,13 +166,18 @@ class View:
             request.accepted_at = place
             request.deadline_ms = submitted.deadline_ms
             request.user, request.workflow = sys.intern(submitted.user), submitted.workflow
+            request.session, request.agent = submitted.session, sys.intern(submitted.agent)
 
     def take_admitted(self, record: RequestAdmitted, place: Place) -> None:
         request = self.request(record.request.tenant, record.request.request_id)
-        if request.admitted_ms is None:
+        admission = record.admission
+        # One at a limit may be cache only first, and be admitted in full in a later round.
+        later = not admission.cache_only and not request.reserved_nano and request.fingerprint == hash(record.fingerprint)
+        if request.admitted_ms is None or later:
             request.fingerprint = hash(record.fingerprint)
             request.admitted_ms = place.timestamp_ms
-            request.reserved_nano = record.admission.reserved_nano
+            request.booked_ms = admission.at_ms
+            request.reserved_nano, request.reserved_tokens = admission.reserved_nano, admission.reserved_tokens
 
     def take_started(self, record: AttemptStarted, place: Place) -> None:
         attempt = self._attempt(record)
@@ -198,6 +220,7 @@ class View:
             fingerprint=hash(record.fingerprint) if record.fingerprint else 0,
             outcome=sys.intern(record.outcome),
             cost_nano=record.cost_nano,
+            tokens=record.usage.input_tokens + record.usage.output_tokens,
             attempts=tuple([(self._known(attempt.attempt_id), attempt.cost_nano) for attempt in record.attempts]),
             match=None if match is None else (match.kind, match.answer_id),
         )
