@@ -8,7 +8,7 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test chaos simulate unit check format schemas lock bench bench-sessions bench-money fuzz fuzz-ingest
+.PHONY: help venv install up down status clean demo demo-money test chaos simulate unit check format schemas lock bench bench-sessions bench-money fuzz fuzz-ingest
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ clean: ## Stop everything and remove the state folder
 
 demo: venv ## Watch questions of several tenants travel the whole road
 	@$(RUN) deploy.demo
+
+demo-money: venv ## Watch caps hold under a runaway, a crowd and kill -9; the provider's bill, the week, the audit
+	@$(RUN) deploy.demo_money
 
 test: venv ## Run every test, on a stack of its own on free ports
 	@$(RUN) pytest -m "stack or not stack"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from daytwo.broker import Broker
 from daytwo.clock import SystemClock
@@ -21,6 +22,10 @@ from tests.simulation.broker import SimulatedBroker
 from tests.simulation.network import Network
 from tests.simulation.story import Story
 from tests.stack import STATE, running_stack
+
+# An example takes longer where others use the processor; that is nothing about the code.
+settings.register_profile("daytwo", deadline=None)
+settings.load_profile("daytwo")
 
 ADDRESSES = {
     "kafka": "DAYTWO_KAFKA",

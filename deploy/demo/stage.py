@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+import aiohttp
+
 from deploy.local import stack
 from deploy.local.progress import Steps
 from deploy.local.readiness import healthy
@@ -26,23 +28,27 @@ class CommandError(Exception):
     """A command did not do what it was told; in one line."""
 
 
-def demo_environment(env: Mapping[str, str]) -> dict[str, str]:
+def demo_environment(env: Mapping[str, str], name: str = "demo") -> dict[str, str]:
     """`env` with a state folder of the demo's own and, unless ports are chosen, free ones."""
     chosen = any(name.startswith("DAYTWO_PORT") for name in env)
     # Services other than those of this stack must not be found by accident.
     rest = {name: value for name, value in env.items() if name != "DAYTWO_KAFKA"}
-    state = f"{env.get('DAYTWO_STATE') or '.daytwo'}-demo"
+    state = f"{env.get('DAYTWO_STATE') or '.daytwo'}-{name}"
     return {**rest, "DAYTWO_STATE": str((ROOT / state).resolve()), **({} if chosen else {"DAYTWO_PORTS": "free"})}
 
 
 class Stage:
     """Starts from an empty state. `up` raises SetupError."""
 
-    def __init__(self, env: Mapping[str, str], out: TextIO) -> None:
-        self._env = demo_environment(env)
+    def __init__(
+        self, env: Mapping[str, str], out: TextIO, *, name: str = "demo", configuration: Path = CONFIGURATION, only: str = ""
+    ) -> None:
+        """`name` is that of its state folder, `only` what is to run (as `--only`; empty: everything)."""
+        self._env = demo_environment(env, name)
         self._out = out
         self._where: Mapping[str, Any] = {}
-        self.settings: Settings = read_settings(self._env, ROOT, Path(sys.executable))
+        self._configuration = configuration
+        self.settings: Settings = read_settings(self._env, ROOT, Path(sys.executable), only)
 
     @property
     def kafka(self) -> str:
@@ -56,22 +62,41 @@ class Stage:
         """Stops everything; `forget`: and removes its state."""
         (stack.clean if forget else stack.down)(self.settings)
 
-    async def apply(self) -> str:
-        """What `daytwo apply` says of the demo's configuration. Raises CommandError."""
-        addresses = {"DAYTWO_DEMO_MODEL": self._where["model"], "DAYTWO_DEMO_MOCK": self._where["mock_provider"]}
-        code, text = await self._daytwo("apply", str(CONFIGURATION), **addresses)
+    @property
+    def mock_provider(self) -> str:
+        """Address of the mock provider, without /v1."""
+        return str(self._where["mock_provider"]).removesuffix("/v1")
+
+    async def apply(self, **more: str) -> str:
+        """What `daytwo apply` says of the demo's configuration; `more` is put into its environment. Raises CommandError."""
+        addresses = {"DAYTWO_DEMO_MODEL": str(self._where.get("model", "")), "DAYTWO_DEMO_MOCK": str(self._where["mock_provider"])}
+        code, text = await self.daytwo("apply", str(self._configuration), **addresses, **more)
         if code:
             raise CommandError(f"`daytwo apply` failed: {_one_line(text)}")
         return text.strip().splitlines()[-1].strip()
 
     async def audit(self) -> dict[str, Any]:
         """What `daytwo audit --json` found. Raises CommandError."""
-        _, text = await self._daytwo("audit", "--json")
+        _, text = await self.daytwo("audit", "--json")
         try:
             found: dict[str, Any] = json.loads(text[text.index("{") : text.rindex("}") + 1])
         except ValueError:
             raise CommandError(f"`daytwo audit` failed: {_one_line(text)}") from None
         return found
+
+    async def ledger(self) -> dict[str, Any]:
+        """cost-meter's /ledger. Raises CommandError."""
+        address = next(program["http"] for program in self._where["programs"] if program["name"] == "cost-meter-0")
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{address}/ledger") as answer:
+                found: dict[str, Any] = await answer.json()
+        except aiohttp.ClientError as error:
+            raise CommandError(f"{address}/ledger: {error}") from None
+        return found
+
+    async def kill(self, program: str) -> None:
+        """kill -9; the supervisor starts it again. Raises CommandError."""
+        await self._supervisor("signal", "KILL", program)
 
     async def stop_model(self) -> None:
         await self._supervisor("stop", "model")
@@ -86,12 +111,13 @@ class Stage:
                 raise CommandError(f"the model does not answer {READY_S:.0f} s after its start: its log is {self.settings.logs}/model.log")
             await asyncio.sleep(0.2)
 
-    async def _supervisor(self, action: str, program: str) -> None:
-        code, text = await _run(["supervisor.supervisorctl", "-s", self._where["supervisor"], action, program], os.environ)
+    async def _supervisor(self, *action: str) -> None:
+        code, text = await _run(["supervisor.supervisorctl", "-s", self._where["supervisor"], *action], os.environ)
         if code:
-            raise CommandError(f"supervisorctl {action} {program} failed: {_one_line(text)}")
+            raise CommandError(f"supervisorctl {' '.join(action)} failed: {_one_line(text)}")
 
-    async def _daytwo(self, *arguments: str, **more: str) -> tuple[int, str]:
+    async def daytwo(self, *arguments: str, **more: str) -> tuple[int, str]:
+        """Exit code of the command, and all that it wrote. Raises CommandError when it takes longer than a minute."""
         return await _run(["daytwo.cli", "--kafka", self.kafka, *arguments], {**self._env, **more})
 
 

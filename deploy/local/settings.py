@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.local.errors import SetupError
 
-SERVICES = ("ingest", "cost_meter", "embedder", "cache", "retriever", "inference_router", "usage_windows")
+SERVICES = ("ingest", "cost_meter", "embedder", "cache", "retriever", "inference_router", "usage_windows", "alerter")
 """Our services by module name, in the order of the request road."""
 
 SOCKET_PATH_LIMIT = 90

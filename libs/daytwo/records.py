@@ -207,7 +207,7 @@ class AlertRaised:
     """Something about money that a person should see, or its end. Of one alert_id the latest record holds."""
 
     alert_id: str
-    """uuid5 of kind, tenant, scope, subject, period and threshold: the same alert has the same id."""
+    """uuid5 of kind, tenant, scope, subject, model, period, unit and threshold: the same alert has the same id."""
     kind: str
     """cap_used, anomaly, spend_rate, over_billed, usage_missing, or unpriced_model."""
     state: str

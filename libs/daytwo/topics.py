@@ -138,7 +138,7 @@ REQUEST_FINISHED: Final = Topic(
     retention_hours=168,
     max_bytes=2097152,
     writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", ),
-    readers=("client", "ingest", "cost-meter", "cache", "usage-windows", "orchestrator", "console", ),
+    readers=("client", "ingest", "cost-meter", "cache", "usage-windows", "alerter", "orchestrator", "console", ),
     why="The end of every request. The first record of a request_id is its result.",
 )
 
@@ -229,7 +229,7 @@ TENANT_CONFIGURED: Final = Topic(
     retention_hours=None,
     max_bytes=1048576,
     writers=("operator", ),
-    readers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", "console", ),
+    readers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", "alerter", "console", ),
     why="Tenants, their keys, caps and policies, followed live. Holds signing secrets; allow only daytwo's services to read it.",
 )
 
@@ -371,7 +371,7 @@ DEAD_LETTER: Final = Topic(
     partitions=3,
     retention_hours=720,
     max_bytes=20971520,
-    writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", ),
+    writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", "alerter", ),
     readers=("operator", ),
     why="What can never be processed, with the reason and the original bytes.",
 )
@@ -384,7 +384,7 @@ METRIC_SAMPLED: Final = Topic(
     partitions=3,
     retention_hours=24,
     max_bytes=1048576,
-    writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", ),
+    writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", "alerter", ),
     readers=("console", "client", ),
     why="The metrics of every service as a stream, for dashboards that read topics.",
 )

@@ -8,12 +8,12 @@ is outside the caps of users (workflows, ...).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from daytwo.caps import most_specific
 from daytwo.records import Cap, ConcurrencyCap, RequestFinished, RequestSubmitted, TenantConfigured, TokenCap
 
 HOUR_MS: Final = 3_600_000
@@ -91,9 +91,9 @@ class Caps:
         """The most a subject may spend (nano-dollars), use (tokens) and have open (requests) in a period."""
         caps = self._by_scope.get(scope, {}).get(period, ())
         return (
-            _most([(cap.subject, cap.limit_nano) for cap in caps if isinstance(cap, Cap)], subject),
-            _most([(cap.subject, cap.limit_tokens) for cap in caps if isinstance(cap, TokenCap)], subject),
-            _most([(cap.subject, cap.limit_requests) for cap in caps if isinstance(cap, ConcurrencyCap)], subject),
+            most_specific([(cap.subject, cap.limit_nano) for cap in caps if isinstance(cap, Cap)], subject),
+            most_specific([(cap.subject, cap.limit_tokens) for cap in caps if isinstance(cap, TokenCap)], subject),
+            most_specific([(cap.subject, cap.limit_requests) for cap in caps if isinstance(cap, ConcurrencyCap)], subject),
         )
 
     def _of(self, scope: str, subject: str, hour: int) -> Iterator[Window]:
@@ -116,27 +116,6 @@ _ORDER: Final = {period: place for place, period in enumerate((*PERIODS, OPEN))}
 
 def _slowest_first(window: Window) -> int:
     return _ORDER[window.period]
-
-
-def _most(patterns: Sequence[tuple[str, int]], subject: str) -> int | None:
-    """The limit of the most specific pattern that fits, of equal ones the lowest; None: none fits."""
-    fitting = [(specificity(pattern), -limit) for pattern, limit in patterns if fits(pattern, subject)]
-    return -max(fitting)[1] if fitting else None
-
-
-def specificity(pattern: str) -> tuple[bool, int]:
-    """Orders patterns: one without * is above all others, then the one with more letters."""
-    return ("*" not in pattern, len(pattern.replace("*", "")))
-
-
-def fits(pattern: str, subject: str) -> bool:
-    """Whether `subject` is of `pattern`, in which * stands for any letters, or none."""
-    return pattern in ("*", subject) or ("*" in pattern and _compiled(pattern).fullmatch(subject) is not None)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))))
 
 
 def check(tenant: TenantConfigured) -> str:

@@ -11,6 +11,7 @@ from daytwo.clock import Clock
 from daytwo.codec import decode
 from daytwo.errors import DaytwoError, TerminalError
 from daytwo.flow import Context, Input, Output, Service, Table
+from daytwo.pricing import PriceBook
 from daytwo.records import (
     Admission,
     RequestAccepted,
@@ -30,7 +31,6 @@ from services.cost_meter.decisions import AtLimit, Decision, IdReusedError, Refu
 from services.cost_meter.ledger_view import ledger_view
 from services.cost_meter.overbilling import Overbilling
 from services.cost_meter.ports import Closed, Ledger, LogReader, Reservation, Reused, Settlement, Unsettled
-from services.cost_meter.pricing import PriceBook
 from services.cost_meter.restoring import unreserved
 from services.cost_meter.settings import Settings
 from services.cost_meter.tenants import Tenants
@@ -207,12 +207,14 @@ class CostMeter:
         return replace(proposal, round=question.round) if question.round and isinstance(proposal, Admission) else proposal
 
     def _worst_case(self, request: RequestSubmitted, at_ms: int) -> Admission | Refusal:
+        tenant = self.tenants.get(request.tenant)
         return propose(
             request,
             self.deployments.rows.values(),
             self.prices,
             attempts_bound=self._settings.attempts_bound,
             at_ms=at_ms,
+            unpriced=None if tenant is None else tenant.unpriced_bound,
             corrected=self.overbilling.corrected,
         )
 

@@ -46,7 +46,7 @@ def read_answer(body: bytes) -> Answer:
         raise MalformedAnswerError("malformed_answer")
     if _size(message) + _bytes(finish_reason) > MOST_ANSWER_BYTES:
         raise MalformedAnswerError("answer_too_large")
-    return Answer(message=message, finish_reason=finish_reason, usage=_usage(value.get("usage")))
+    return Answer(message=message, finish_reason=finish_reason, usage=_usage(value.get("usage"), _images(choice)))
 
 
 def refusal(body: bytes, most: int = 300) -> str:
@@ -98,16 +98,28 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _usage(value: object) -> Usage | None:
-    """None unless both counts are whole numbers from 0. Cached tokens that make no sense count as not cached."""
+def _images(choice: dict[str, Any]) -> int:
+    """Images in the answer, as the API of OpenRouter has them."""
+    images = choice["message"].get("images")
+    return len(images) if isinstance(images, list) else 0
+
+
+def _usage(value: object, images: int) -> Usage | None:
+    """None unless both counts are whole numbers from 0. Cached and reasoning tokens that make no sense count as ordinary ones."""
     if not isinstance(value, dict):
         return None
     read, written = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens"))
     if read is None or written is None:
         return None
-    details = value.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    return Usage(input_tokens=read, cached_input_tokens=cached if cached is not None and cached <= read else 0, output_tokens=written)
+    cached = _part(value.get("prompt_tokens_details"), "cached_tokens", read)
+    reasoning = _part(value.get("completion_tokens_details"), "reasoning_tokens", written)
+    return Usage(input_tokens=read, cached_input_tokens=cached, output_tokens=written, reasoning_tokens=reasoning, images=images)
+
+
+def _part(details: object, name: str, whole: int) -> int:
+    """How many of `whole` tokens are of a kind; 0 where that is not said credibly."""
+    part = _count(details.get(name)) if isinstance(details, dict) else None
+    return part if part is not None and part <= whole else 0
 
 
 def _count(value: object) -> int | None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from daytwo.cli import COMMANDS, main
 from daytwo.clock import SystemClock
 from daytwo.codec import decode
 from daytwo.memory import MemoryBroker
-from daytwo.records import DeadLetter, DocumentSubmitted, Message, RequestFinished, RequestSubmitted, TenantConfigured, Usage
+from daytwo.records import CostCorrected, DeadLetter, DocumentSubmitted, Message, RequestFinished, RequestSubmitted, TenantConfigured, Usage
 from daytwo.results import document_ended, finished
 from daytwo.topics import REQUEST_SUBMITTED, TENANT_CONFIGURED, TOPICS
 from tests.cli.conftest import Daytwo
@@ -146,6 +147,29 @@ def test_a_configuration_that_cannot_be_read_any_more_is_replaced(daytwo: Daytwo
     assert changes(daytwo("apply", written(ONE), "--json"))["acme"] == "changed"
 
 
+def test_who_changed_what_and_when_is_kept_without_secrets(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    daytwo.env["USER"] = "ann"
+    secret = "tenants: {acme: {keys: [{id: k, secret: a-secret-of-acme}], caps: [{scope: tenant, period: day, limit: $6}]}}\n"
+    daytwo("apply", written(ONE))
+    daytwo("apply", written(ONE))
+    daytwo("apply", written(secret), "--by", "bob")
+
+    said = daytwo("changes", "acme", "--json")
+
+    added, changed = said.json
+    assert (added["by"].partition("@")[0], added["before"], added["after"]["caps"][0]["limit_nano"]) == ("ann", None, 5_000_000_000)
+    assert (changed["by"], changed["after"]["caps"][0]["limit_nano"], changed["after"]["keys"]) == ("bob", 6_000_000_000, [{"id": "k"}])
+    assert "a-secret" not in said.out + daytwo("changes").out
+    assert "caps: " in daytwo("changes", "--by", "bob").out
+    assert "old" in daytwo("changes", "old").out, "what was removed, too"
+
+
+def test_nothing_is_recorded_of_a_dry_run(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
+    daytwo("apply", written(ONE), "--dry-run")
+
+    assert daytwo("changes", "--json").json == []
+
+
 def test_apply_keeps_what_the_file_does_not_speak_of(daytwo: Daytwo, written: Callable[[str], Path]) -> None:
     daytwo.broker.append(outgoing(TenantConfigured(tenant="acme")))
     daytwo("apply", written("prices: []"))
@@ -259,6 +283,41 @@ def test_usage_counts_each_request_once(daytwo: Daytwo) -> None:
     assert daytwo("usage", "--tenant", "umbrella", "--json").json["total"]["requests"] == 1
     assert "$0.003" in daytwo("usage").out
     assert daytwo("usage", "--by", "colour").code == 2
+
+
+def test_usage_has_a_row_for_each_step_of_an_agent_and_each_week(daytwo: Daytwo) -> None:
+    monday, sunday = 1_767_571_200_000, 1_767_571_199_999
+    for number, (step, at_ms) in enumerate((("plan", sunday), ("plan", monday), ("act", monday))):
+        daytwo.broker.append(sent(ended(f"r{number}", agent="helper", step=step, finished_at_ms=at_ms)))
+
+    groups = daytwo("usage", "--by", "agent,step", "--every", "week", "--json").json["groups"]
+
+    assert [(g["week"], g["step"], g["requests"]) for g in groups] == [
+        ("2025-12-29 00:00:00", "plan", 1),
+        ("2026-01-05 00:00:00", "act", 1),
+        ("2026-01-05 00:00:00", "plan", 1),
+    ]
+
+
+def test_usage_in_csv_is_no_formula(daytwo: Daytwo) -> None:
+    daytwo.broker.append(sent(replace(ended("r1"), user="=HYPERLINK(1)")))
+
+    head, row = daytwo("usage", "--by", "user", "--csv").out.splitlines()
+
+    assert head.startswith("user,requests,from_cache,input_tokens")
+    assert row.startswith("'=HYPERLINK(1),1,0,10,5,0,1500000,0,0")
+
+
+def test_usage_shows_corrections_beside_what_was_booked(daytwo: Daytwo) -> None:
+    daytwo.broker.append(sent(ended("r1")))
+    fields: dict[str, Any] = {"tenant": "acme", "request_id": "r1", "attempt_id": "a", "reason": "reprice", "source": "f", "by": "ann"}
+    for delta_nano in (-1, -500_000):
+        daytwo.broker.append(outgoing(CostCorrected(correction_id="c1", delta_nano=delta_nano, at_ms=1, **fields)))
+
+    total = daytwo("usage", "--json").json["total"]
+
+    assert (total["cost_nano"], total["corrected_nano"]) == (1_500_000, -500_000)
+    assert "-$0.0005" in daytwo("usage").out
 
 
 class At(SystemClock):

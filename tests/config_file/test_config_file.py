@@ -157,6 +157,36 @@ def test_what_cannot_be_meant_is_refused_where_it_stands(text: str, place: str, 
     assert place in first or not what
 
 
+def test_a_machine_of_ones_own_is_priced_by_its_hour_and_throughput() -> None:
+    file = "prices: [{provider: p, model: m, valid_from: 2026-01-01, machine_hour: $2, throughput: 1000}]"
+
+    (price,) = read(file).records["price-configured"].values()
+
+    assert isinstance(price, PriceConfigured)
+    assert {price.input_nano_per_mtok, price.cached_input_nano_per_mtok, price.output_nano_per_mtok} == {555_555_556}
+    assert (price.machine_hour_nano, price.throughput_tokens_per_s, price.reasoning_nano_per_mtok) == (2_000_000_000, 1000.0, None)
+
+
+def test_a_machine_that_makes_tokens_dear_is_a_warning() -> None:
+    file = "prices: [{provider: p, model: m, valid_from: 2026-01-01, machine_hour: $2, throughput: 0.1}]"
+
+    assert ["tokens a second?" in str(warning) for warning in read(file).warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("output: $1", "input: is missing"),
+        ("machine_hour: $2", "give both or none"),
+        ("machine_hour: $2, throughput: 1000, input: $1, output: $1", "which one holds?"),
+        ("input: 1 EUR, output: $1", "only US dollars"),
+        ("input: $-1, output: $1", "negative"),
+    ],
+)
+def test_half_a_price_is_none(fields: str, said: str) -> None:
+    assert any(said in problem for problem in problems(f"prices: [{{provider: p, model: m, valid_from: 2026-01-01, {fields}}}]"))
+
+
 def test_two_prices_from_the_same_day_are_refused() -> None:
     price = "{provider: p, model: m, valid_from: 2026-01-01, input: $1, output: $1}"
     assert "has a price from that day already" in problems(f"prices: [{price}, {price}]")[0]

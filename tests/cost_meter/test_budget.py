@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daytwo.caps import fits, specificity
 from daytwo.records import Cap
-from services.cost_meter.budget import HOUR_MS, LARGEST, PERIODS, SCOPES, Caps, Window, check, dollars, fits, spans, specificity
+from services.cost_meter.budget import HOUR_MS, LARGEST, PERIODS, SCOPES, Caps, Window, check, dollars, spans
 from tests.cost_meter.builders import NOON, cap, capped, concurrency_cap, tenant, token_cap
 
 moments = st.integers(0, 4_102_444_800_000)  # up to the year 2100

@@ -12,10 +12,11 @@ from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Tier, Ti
 
 from daytwo.charging import charge
 from daytwo.flow import Change
-from daytwo.records import PriceConfigured, Usage
+from daytwo.pricing import DAY_MS, PriceBook, known_price
+from daytwo.pricing import _dearest_of_the_day as dearest_of_the_day
+from daytwo.pricing import quote as quote_of
+from daytwo.records import PriceBound, PriceConfigured, Usage
 from daytwo.topics import PRICE_CONFIGURED
-from services.cost_meter.pricing import DAY_MS, PriceBook, known_price
-from services.cost_meter.pricing import _dearest_of_the_day as dearest_of_the_day
 from tests.cost_meter.builders import NOON, deployment, follow, price
 
 TODAY = NOON // DAY_MS
@@ -73,6 +74,51 @@ async def test_deployments_without_a_price_get_no_quote() -> None:
     assert [quote.deployment for quote in quotes] == ["mock-a", "c"]
 
 
+async def test_a_model_without_a_price_is_quoted_at_the_tenants_bound_and_the_others_at_their_price() -> None:
+    book = await book_of(price())
+    bound = PriceBound(input_nano_per_mtok=7, output_nano_per_mtok=9, request_nano=1)
+
+    known, unknown = book.quotes([deployment(), deployment(deployment="b", model="unheard-of")], NOON, bound=bound)
+
+    assert (known.is_bound, known.source) == (False, "daytwo.yaml")
+    assert (unknown.is_bound, unknown.source) == (True, "unpriced_bound")
+    assert (unknown.input_nano_per_mtok, unknown.cached_input_nano_per_mtok, unknown.output_nano_per_mtok) == (7, 7, 9)
+
+
+async def test_a_bound_below_zero_is_none() -> None:
+    bound = PriceBound(input_nano_per_mtok=-1, output_nano_per_mtok=9)
+
+    assert (await book_of()).quotes([deployment()], NOON, bound=bound) == ()
+
+
+async def test_the_discount_is_for_the_lane_batch_only() -> None:
+    book = await book_of(price(batch_discount_permille=500))
+
+    quotes = [book.quotes([deployment()], NOON, lane=lane)[0] for lane in ("interactive", "batch")]
+
+    assert [quote.discount_permille for quote in quotes] == [0, 500]
+
+
+@pytest.mark.parametrize("field", ["reasoning_nano_per_mtok", "image_nano", "batch_discount_permille"])
+async def test_a_negative_part_makes_no_price(field: str) -> None:
+    assert input_price(await book_of(price(**{field: -1})), NOON) is None
+
+
+async def test_a_discount_of_more_than_all_is_no_price() -> None:
+    assert input_price(await book_of(price(batch_discount_permille=1001)), NOON) is None
+
+
+def test_reasoning_has_the_price_the_snapshot_gives_it() -> None:
+    priced = [
+        known
+        for provider in providers
+        for model in provider.models
+        if (known := known_price(provider.id, model.id, TODAY)) is not None and known.reasoning_nano_per_mtok is not None
+    ]
+
+    assert all(known.reasoning_nano_per_mtok >= 0 for known in priced if known.reasoning_nano_per_mtok is not None)
+
+
 @pytest.mark.parametrize(
     ("provider", "model"),
     [
@@ -116,9 +162,7 @@ def test_a_known_price_charges_at_least_what_the_library_computes_for_every_mode
 
 
 def _quotes_of(known: Any) -> list[Any]:
-    from services.cost_meter.pricing import _quote
-
-    return [_quote("a", known)]
+    return [quote_of("a", known)]
 
 
 def test_an_ordinary_price_charges_exactly_what_the_library_computes() -> None:

@@ -11,7 +11,7 @@ import pytest
 from daytwo.codec import encode
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.flow import Output
-from daytwo.records import Admission, RequestAdmitted, RequestFinished, TenantConfigured, Usage
+from daytwo.records import Admission, PriceBound, RequestAdmitted, RequestFinished, TenantConfigured, Usage
 from daytwo.topics import DEPLOYMENT_CONFIGURED, PRICE_CONFIGURED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.cost_meter.admission import propose
 from services.cost_meter.bound import input_tokens_bound
@@ -356,3 +356,20 @@ def test_a_proposal_depends_on_nothing_but_its_arguments() -> None:
     assert proposals[0] == proposals[1]
     assert isinstance(proposals[0], Admission)
     assert proposals[0].reserved_nano == WORST // 3
+
+
+async def test_an_unpriced_model_is_reserved_at_the_bound_its_tenant_set() -> None:
+    there = await world(unpriced_bound=PriceBound(input_nano_per_mtok=0, output_nano_per_mtok=1_000_000, request_nano=5))
+    await follow(there.meter.deployments, DEPLOYMENT_CONFIGURED, deployment(model="unheard-of"))
+
+    admission = await there.admission()
+
+    assert [quote.is_bound for quote in admission.quotes] == [True]
+    assert admission.reserved_nano == 3 * (256 + 5)
+
+
+async def test_the_lane_batch_is_reserved_at_its_discount() -> None:
+    there = await world()
+    await follow(there.meter.prices, PRICE_CONFIGURED, price(batch_discount_permille=500))
+
+    assert (await there.admission(lane="batch")).reserved_nano == WORST // 2

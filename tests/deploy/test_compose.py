@@ -106,10 +106,12 @@ def test_prometheus_scrapes_every_service_where_it_listens(services: dict[str, A
     assert targets == wanted
 
 
-def test_the_dashboard_reads_the_provisioned_datasource() -> None:
+@pytest.mark.parametrize("name", ["road", "money"])
+def test_the_dashboards_read_the_provisioned_datasource(name: str) -> None:
     folder = ROOT / "deploy/grafana"
     source = yaml.safe_load((folder / "provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
-    dashboard = json.loads((folder / "dashboards/road.json").read_text())
+    dashboard = json.loads((folder / f"dashboards/{name}.json").read_text())
 
-    assert dashboard["title"] == "Road"
+    assert dashboard["title"].lower() == name
     assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {source["uid"]}
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])

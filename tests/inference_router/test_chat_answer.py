@@ -114,3 +114,12 @@ def test_an_error_body_is_quoted_in_part() -> None:
     assert refusal(b'{"error": "plain"}') == "plain"
     for data in (b"", b"<html>", b"[1]", b'{"error": {"message": 3}}', b'{"error": null}'):
         assert refusal(data) == ""
+
+
+@pytest.mark.parametrize(("said", "read"), [(3, 3), (6, 0), (-1, 0), ("3", 0), (None, 0)])
+def test_reasoning_tokens_are_a_part_of_the_output_or_none(said: object, read: int) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": said}}
+
+    found = read_answer(body(usage=usage)).usage
+
+    assert found == Usage(input_tokens=10, output_tokens=5, reasoning_tokens=read)

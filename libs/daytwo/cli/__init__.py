@@ -13,13 +13,19 @@ from daytwo.errors import DaytwoError
 
 COMMANDS = {
     "apply": "Check daytwo.yaml and publish what changed.",
+    "changes": "Who changed which cap, price or deployment, and when.",
     "ask": "Ask one question and print the answer.",
     "send": "Submit many requests, one JSON object a line.",
     "results": "Show results, or follow them live.",
     "documents": "Add or remove the documents answers are grounded in.",
     "topics": "Compare the topics that are declared with those that exist.",
     "dead-letters": "List, show and replay what could not be processed.",
-    "usage": "Requests, tokens and money by tenant, user or model.",
+    "usage": "Requests, tokens and money by tenant, user, step or model.",
+    "trends": "This week against the last eight, and when budgets run out.",
+    "alerts": "What people should see about money, and is not over.",
+    "prices": "What models cost, and which have no price.",
+    "reprice": "What the same traffic would have cost at other prices.",
+    "reconcile": "Hold a provider's own bill against the log.",
     "audit": "Read the log and check that nothing was lost or paid twice.",
     "status": "What runs, how it is, and how far behind it is.",
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +17,7 @@ from daytwo.cli.log import readable, scan
 from daytwo.cli.site import Site
 from daytwo.config_file import Config, ConfigError, load
 from daytwo.flow import Tombstone
+from daytwo.records import ConfigurationChanged
 from daytwo.topic import Topic
 from daytwo.topics import TOPIC_NAMED
 
@@ -27,23 +30,28 @@ class Change:
     key: str
     change: Literal["added", "changed", "removed", "unchanged"]
     fields: tuple[str, ...] = ()
+    before: Any = None
     record: Any = None
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only check the file and show what would change.")
+@click.option("--by", help="Who does it, for the record. Else the user and machine this runs on.")
 @show.json_option
 @click.pass_obj
-def command(site: Site, file: Path, dry_run: bool, as_json: bool) -> None:
+def command(site: Site, file: Path, dry_run: bool, by: str | None, as_json: bool) -> None:
     """Check FILE (daytwo.yaml) and publish what changed: tenants, deployments and prices.
 
     Every problem is named at once, with line and column; then nothing is published. A section that is there is the
     whole truth of its kind: what it no longer names is removed. A section that is not there is left alone. Services
-    follow live. docs/configuration.md lists every key.
+    follow live, within a second. Who changed what is kept: `daytwo changes`. docs/configuration.md lists every key.
     """
-    config = _checked(file, site, as_json)
-    changes = site.run(_apply(site.broker, config, dry_run=dry_run))
+    config = checked(file, site, as_json)
+    changes = site.run(_changes(site.broker, config))
+    if not dry_run:
+        history = recorded(changes, by=by or site.who, source=str(file), at_ms=site.clock.now_ms(), change_id=str(uuid.uuid4()))
+        site.run(_publish(site.broker, changes, history))
     if as_json:
         told = [{"topic": c.topic, "key": c.key, "change": c.change, "fields": list(c.fields)} for c in changes]
         show.document({"file": str(file), "dry_run": dry_run, "changes": told, "warnings": [str(w) for w in config.warnings]})
@@ -51,7 +59,8 @@ def command(site: Site, file: Path, dry_run: bool, as_json: bool) -> None:
         _tell(changes, dry_run)
 
 
-def _checked(file: Path, site: Site, as_json: bool) -> Config:
+def checked(file: Path, site: Site, as_json: bool) -> Config:
+    """What the file says; where it is wrong, all problems are told, and the command ends."""
     try:
         config = load(file, site.env)
     except ConfigError as error:
@@ -65,24 +74,58 @@ def _checked(file: Path, site: Site, as_json: bool) -> Config:
     return config
 
 
-async def _apply(broker: Broker, config: Config, *, dry_run: bool) -> list[Change]:
+async def _changes(broker: Broker, config: Config) -> list[Change]:
     changes: list[Change] = []
     for name, wanted in config.records.items():
         topic = TOPIC_NAMED[name]
         changes += difference(topic, await current(broker, topic), wanted)
+    return changes
+
+
+async def _publish(broker: Broker, changes: Sequence[Change], history: Sequence[ConfigurationChanged]) -> None:
+    """The history first: of what is in force it is always known who put it there."""
     outputs = [
         Tombstone(topic=TOPIC_NAMED[change.topic], key=change.key) if change.record is None else change.record
         for change in changes
         if change.change != "unchanged"
     ]
-    if outputs and not dry_run:
-        sender = broker.sender()
-        await sender.start()
-        try:
-            await sender.send([outgoing(output) for output in outputs])
-        finally:
-            await sender.stop()
-    return changes
+    if not outputs:
+        return
+    sender = broker.sender()
+    await sender.start()
+    try:
+        await sender.send([outgoing(change) for change in history])
+        await sender.send([outgoing(output) for output in outputs])
+    finally:
+        await sender.stop()
+
+
+def recorded(changes: Iterable[Change], *, by: str, source: str, at_ms: int, change_id: str) -> list[ConfigurationChanged]:
+    """The history of what changes, without secrets."""
+    return [
+        ConfigurationChanged(
+            change_id=change_id,
+            topic=change.topic,
+            key=change.key,
+            before=_told(change.before),
+            after=_told(change.record),
+            by=by,
+            source=source,
+            at_ms=at_ms,
+        )
+        for change in changes
+        if change.change != "unchanged"
+    ]
+
+
+def _told(record: Any) -> str:
+    """JSON of a record, without the secrets of its keys; empty for none."""
+    if record is None:
+        return ""
+    fields = asdict(record)
+    if "keys" in fields:
+        fields["keys"] = [{"id": key["id"]} for key in fields["keys"]]
+    return json.dumps(fields, ensure_ascii=False)
 
 
 async def current(broker: Broker, topic: Topic[Any]) -> dict[str, Any]:
@@ -103,12 +146,13 @@ def difference(topic: Topic[Any], there: Mapping[str, Any], wanted: Mapping[str,
     for key in sorted(there.keys() | wanted.keys()):
         record = wanted.get(key)
         if record is None:
-            changes.append(Change(topic=topic.name, key=key, change="removed"))
+            changes.append(Change(topic=topic.name, key=key, change="removed", before=there[key]))
         elif key not in there:
             changes.append(Change(topic=topic.name, key=key, change="added", record=record))
         else:
             fields = _differing(there[key], record)
-            changes.append(Change(topic=topic.name, key=key, change="changed" if fields else "unchanged", fields=fields, record=record))
+            change: Literal["changed", "unchanged"] = "changed" if fields else "unchanged"
+            changes.append(Change(topic=topic.name, key=key, change=change, fields=fields, before=there[key], record=record))
     return changes
 
 

@@ -26,6 +26,20 @@ class DurationType(click.ParamType):
             self.fail(f"{value!r}: {error}, as in 30s, 15m, 24h or 7d", param, ctx)
 
 
+class MomentType(click.ParamType):
+    """`2026-01-31` or `2026-01-31T12:00:00Z`, as epoch milliseconds; UTC if no zone is given."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from daytwo.config_file.units import moment
+
+        try:
+            return value if isinstance(value, int) else moment(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}, as in 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
+
+
 class KeyType(click.ParamType):
     """`ID:SECRET`"""
 

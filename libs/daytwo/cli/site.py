@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
+import platform
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -31,6 +33,13 @@ def _kafka_broker(bootstrap: str) -> Broker:
     return KafkaBroker(bootstrap)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return f"user {os.getuid()}"
+
+
 def _run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
@@ -46,6 +55,8 @@ class Site:
     given_kafka: str | None = None
     grace: float = 10.0
     """Seconds a client waits beyond the deadline."""
+    user: str = field(default_factory=lambda: _user())
+    host: str = field(default_factory=platform.node)
 
     def at(self, kafka: str | None) -> Site:
         return replace(self, given_kafka=kafka)
@@ -58,6 +69,11 @@ class Site:
             return _run(work)
         except ClientError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+
+    @property
+    def who(self) -> str:
+        """Who works here, for the records that ask for it: ann@laptop."""
+        return f"{self.env.get('LOGNAME') or self.env.get('USER') or self.user}@{self.host or 'somewhere'}"
 
     @cached_property
     def stack(self) -> Mapping[str, Any]:

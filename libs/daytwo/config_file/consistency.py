@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
+from daytwo.charging import machine_nano_per_mtok
 from daytwo.config_file.models import File, Price, Tenant
 from daytwo.config_file.problems import Path
+from daytwo.config_file.units import NANO
 
 Finding = tuple[Path, str]
 
@@ -29,8 +31,7 @@ def dangling(file: File) -> Iterator[Finding]:
             if tenant.cheaper_route is not None and tenant.cheaper_route not in served:
                 yield ("tenants", name, "cheaper_route"), f"no deployment serves {tenant.cheaper_route}"
     for index, price in enumerate(file.prices):
-        if _per_million(price, max(price.input, price.output, price.cached_input or Decimal(0))) > MILLION:
-            yield ("prices", index), "more than $1,000,000 per 1M tokens is surely not meant: what is it `per`?"
+        yield from _wrong_price(("prices", index), price)
 
 
 def _tenant(path: Path, tenant: Tenant) -> Iterator[Finding]:
@@ -82,6 +83,20 @@ def _subject(path: Path, scope: str, subject: str) -> Iterator[Finding]:
         yield path, "the scope tenant has no subject: the tenant is the one this is written under"
 
 
+def _wrong_price(path: Path, price: Price) -> Iterator[Finding]:
+    given = [amount for amount in (price.input, price.output, price.cached_input, price.reasoning) if amount is not None]
+    if given and _per_million(price, max(given)) > MILLION:
+        yield path, "more than $1,000,000 per 1M tokens is surely not meant: what is it `per`?"
+    if bool(price.machine_hour) != bool(price.throughput):
+        yield path, "machine_hour and throughput make a price together: give both or none"
+    elif not price.machine_hour:
+        for name, amount in (("input", price.input), ("output", price.output)):
+            if amount is None:
+                yield (*path, name), "is missing: expected an amount in US dollars, such as $5.00; or give machine_hour and throughput"
+    elif given:
+        yield path, "has a price per token and one by the machine's hour: which one holds?"
+
+
 def _models(path: Path, tenant: Tenant, served: set[str]) -> Iterator[Finding]:
     for index, model in enumerate(tenant.models):
         if model not in served:
@@ -112,14 +127,22 @@ def _zero(path: Path, tenant: Tenant) -> Iterator[Finding]:
 
 
 def _price(path: Path, price: Price) -> Iterator[Finding]:
+    if price.machine_hour and price.throughput:
+        yield from _unusual((*path, "throughput"), Decimal(machine_nano_per_mtok(price.machine_hour, price.throughput)) / NANO)
+    if price.input is None or price.output is None:
+        return
     for name, amount in (("input", price.input), ("output", price.output)):
-        in_dollars = _per_million(price, amount)
-        if in_dollars > DEAR or 0 < in_dollars < CHEAP:
-            yield (*path, name), f"${in_dollars.normalize():f} per 1M tokens is unusual: what is it `per`?"
+        yield from _unusual((*path, name), _per_million(price, amount))
     if price.output < price.input:
         yield (*path, "output"), "cheaper than input, which is unusual"
     if price.cached_input is not None and price.cached_input > price.input:
         yield (*path, "cached_input"), "dearer than input, which is unusual"
+
+
+def _unusual(path: Path, in_dollars: Decimal) -> Iterator[Finding]:
+    if in_dollars > DEAR or 0 < in_dollars < CHEAP:
+        hint = "is it tokens a second?" if path[-1] == "throughput" else "what is it `per`?"
+        yield path, f"${in_dollars.normalize():f} per 1M tokens is unusual: {hint}"
 
 
 def _per_million(price: Price, amount: Decimal) -> Decimal:

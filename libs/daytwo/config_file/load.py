@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path as FilePath
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from daytwo.charging import machine_nano_per_mtok
 from daytwo.config_file.consistency import dangling, doubtful
 from daytwo.config_file.located_yaml import Located, read_yaml
 from daytwo.config_file.models import Deployment, File, Price, Tenant, Unpriced
@@ -237,19 +239,30 @@ def _deployment(name: str, deployment: Deployment) -> DeploymentConfigured:
 
 
 def _price(price: Price) -> PriceConfigured:
-    cached = price.input if price.cached_input is None else price.cached_input
     return PriceConfigured(
         provider=price.provider,
         model=price.model,
         valid_from_ms=price.valid_from,
         active=price.active,
-        input_nano_per_mtok=nano(price.input, times=MILLION, per=price.per),
-        cached_input_nano_per_mtok=nano(cached, times=MILLION, per=price.per),
-        output_nano_per_mtok=nano(price.output, times=MILLION, per=price.per),
+        **_per_token(price),
         request_nano=price.request,
-        reasoning_nano_per_mtok=None if price.reasoning is None else nano(price.reasoning, times=MILLION, per=price.per),
         image_nano=price.image,
         batch_discount_permille=price.batch_discount,
         machine_hour_nano=price.machine_hour,
         throughput_tokens_per_s=price.throughput,
     )
+
+
+def _per_token(price: Price) -> dict[str, Any]:
+    """Given per token, or by the machine's hour: a machine charges for a token whatever it is."""
+    if price.machine_hour and price.throughput:
+        of_machine = machine_nano_per_mtok(price.machine_hour, price.throughput)
+        return dict.fromkeys(("input_nano_per_mtok", "cached_input_nano_per_mtok", "output_nano_per_mtok"), of_machine)
+    fresh, output = price.input or Decimal(0), price.output or Decimal(0)  # one that is missing is a problem already
+    amounts = {
+        "input_nano_per_mtok": fresh,
+        "cached_input_nano_per_mtok": fresh if price.cached_input is None else price.cached_input,
+        "output_nano_per_mtok": output,
+        "reasoning_nano_per_mtok": price.reasoning,
+    }
+    return {name: nano(amount, times=MILLION, per=price.per) for name, amount in amounts.items() if amount is not None}

@@ -157,17 +157,19 @@ class Price(Section):
     provider: str = key("a name without /", "Provider of the deployment.", pattern=r"^[^/\s]{1,128}$")
     model: str = key("a name", "Model as the provider calls it.", min_length=1, max_length=256)
     valid_from: Moment = key("a date or moment, such as 2026-01-31 or 2026-01-31T12:00:00Z", "From when on; UTC if no zone is given.")
-    input: Dollars = key(MONEY, "Price of input tokens.")
+    input: Dollars | None = key(MONEY, "Price of input tokens; required, but where machine_hour is given.", None)
     cached_input: Dollars | None = key(MONEY, "Price of input tokens the provider had cached; not given: as input.", None)
-    output: Dollars = key(MONEY, "Price of output tokens.")
+    output: Dollars | None = key(MONEY, "Price of output tokens; required, but where machine_hour is given.", None)
     per: Tokens = key("a number of tokens such as 1M tokens", "What the prices are for.", "1M tokens")
     request: Nano = key(MONEY, "Price of a call as such.", "$0")
     reasoning: Dollars | None = key(MONEY, "Price of reasoning tokens; not given: as output.", None)
     image: Nano = key(MONEY, "Price of an image.", "$0")
     batch_discount: Percent = key("a percentage such as 50%", "Off all of it, in lane batch.", "0%")
-    machine_hour: Nano = key(MONEY, "Of a self-hosted model, for the record: an hour of its machine.", "$0")
+    machine_hour: Nano = key(
+        MONEY, "Of a self-hosted model: an hour of its machine. With throughput it makes the price of input and output.", "$0"
+    )
     throughput: float = key(
-        "a number of tokens a second", "Of a self-hosted model, for the record: measured under load.", "0", ge=0, le=10_000_000
+        "a number of tokens a second", "Of a self-hosted model: input and output together, measured under load.", "0", ge=0, le=10_000_000
     )
     active: bool = key(SWITCH, "False: withdrawn.", "true")
 

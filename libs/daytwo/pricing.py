@@ -1,8 +1,8 @@
 """What a model costs at a moment: the tenant's operator may say (price-configured), else genai-prices' dated snapshot.
 
-A price that is not known is None, and its deployment is not used: never free. Dollars become integer nano-dollars per
-million tokens, rounded up. Where a price has variants (tiers by length, hours of the day, reasoning), the dearest counts,
-so that a reservation is a bound. Dated prices are those of the UTC day of admission.
+A price that is not known is None, and its deployment is not used (never free), or used at the bound the tenant set. Dollars
+become integer nano-dollars per million tokens, rounded up. Where a price has variants (tiers by length, hours of the day), the
+dearest counts, so that a reservation is a bound. Dated prices are those of the UTC day of admission.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from genai_prices.data import providers
 from genai_prices.data_snapshot import DataSnapshot
 from genai_prices.types import TieredPrices, TimeOfDateConstraint
 
 from daytwo.flow import Change, Table
-from daytwo.records import DeploymentConfigured, PriceConfigured, Quote
+from daytwo.records import DeploymentConfigured, Lane, PriceBound, PriceConfigured, Quote
 from daytwo.topics import PRICE_CONFIGURED
 
 DAY_MS: Final = 86_400_000
@@ -45,6 +45,9 @@ class Price:
     output_nano_per_mtok: int
     request_nano: int
     source: str
+    reasoning_nano_per_mtok: int | None = None
+    image_nano: int = 0
+    batch_discount_permille: int = 0
 
 
 class PriceBook(Table[PriceConfigured]):
@@ -53,6 +56,14 @@ class PriceBook(Table[PriceConfigured]):
     def __init__(self) -> None:
         super().__init__(PRICE_CONFIGURED)
         self._overrides: dict[tuple[str, str], list[PriceConfigured]] = {}
+
+    @classmethod
+    def of(cls, rows: Iterable[PriceConfigured]) -> Self:
+        """A book that follows nothing."""
+        book = cls()
+        book.rows = {PRICE_CONFIGURED.key(row): row for row in rows}
+        book._overrides = _latest_first(book.rows.values())
+        return book
 
     async def apply(self, changes: Sequence[Change[PriceConfigured]]) -> None:
         await super().apply(changes)
@@ -65,13 +76,17 @@ class PriceBook(Table[PriceConfigured]):
                 return _configured(row)
         return known_price(provider, model, at_ms // DAY_MS)
 
-    def quotes(self, deployments: Iterable[DeploymentConfigured], at_ms: int) -> tuple[Quote, ...]:
-        """A quote of each deployment whose price is known, in their order."""
+    def quotes(
+        self, deployments: Iterable[DeploymentConfigured], at_ms: int, *, lane: Lane = "interactive", bound: PriceBound | None = None
+    ) -> tuple[Quote, ...]:
+        """A quote of each deployment whose price is known, in their order; of the others at `bound`, if there is one."""
         priced = ((d.deployment, self.price(d.provider, d.model, at_ms)) for d in deployments)
-        return tuple([_quote(name, price) for name, price in priced if price is not None])
+        quoted = [quote(name, price, lane) if price is not None else _bounded(name, bound) for name, price in priced]
+        return tuple([found for found in quoted if found is not None])
 
 
-def _quote(deployment: str, price: Price) -> Quote:
+def quote(deployment: str, price: Price, lane: Lane = "interactive") -> Quote:
+    """What a deployment charges for a request of this lane."""
     return Quote(
         deployment=deployment,
         input_nano_per_mtok=price.input_nano_per_mtok,
@@ -79,6 +94,24 @@ def _quote(deployment: str, price: Price) -> Quote:
         output_nano_per_mtok=price.output_nano_per_mtok,
         request_nano=price.request_nano,
         source=price.source,
+        reasoning_nano_per_mtok=price.reasoning_nano_per_mtok,
+        image_nano=price.image_nano,
+        discount_permille=price.batch_discount_permille if lane == "batch" else 0,
+    )
+
+
+def _bounded(deployment: str, bound: PriceBound | None) -> Quote | None:
+    """None where the tenant set no bound, or one that is none."""
+    if bound is None or min(bound.input_nano_per_mtok, bound.output_nano_per_mtok, bound.request_nano) < 0:
+        return None
+    return Quote(
+        deployment=deployment,
+        input_nano_per_mtok=bound.input_nano_per_mtok,
+        cached_input_nano_per_mtok=bound.input_nano_per_mtok,
+        output_nano_per_mtok=bound.output_nano_per_mtok,
+        request_nano=bound.request_nano,
+        source="unpriced_bound",
+        is_bound=True,
     )
 
 
@@ -91,19 +124,30 @@ def _latest_first(rows: Iterable[PriceConfigured]) -> dict[tuple[str, str], list
 
 
 def _configured(row: PriceConfigured) -> Price | None:
-    """None for a negative price: it would turn a bound into nonsense."""
+    """None for a negative price or an impossible discount: it would turn a bound into nonsense."""
     price = Price(
         input_nano_per_mtok=row.input_nano_per_mtok,
         cached_input_nano_per_mtok=row.cached_input_nano_per_mtok,
         output_nano_per_mtok=row.output_nano_per_mtok,
         request_nano=row.request_nano,
         source="daytwo.yaml",
+        reasoning_nano_per_mtok=row.reasoning_nano_per_mtok,
+        image_nano=row.image_nano,
+        batch_discount_permille=row.batch_discount_permille,
     )
-    return None if _least(price) < 0 else price
+    return price if _least(price) >= 0 and price.batch_discount_permille <= 1000 else None
 
 
 def _least(price: Price) -> int:
-    return min(price.input_nano_per_mtok, price.cached_input_nano_per_mtok, price.output_nano_per_mtok, price.request_nano)
+    return min(
+        price.input_nano_per_mtok,
+        price.cached_input_nano_per_mtok,
+        price.output_nano_per_mtok,
+        price.request_nano,
+        price.reasoning_nano_per_mtok or 0,
+        price.image_nano,
+        price.batch_discount_permille,
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -135,9 +179,10 @@ def _in_nano(dollars: dict[str, Decimal], source: str, *, writes_cache: bool) ->
     return Price(
         input_nano_per_mtok=_nano(dearest_input),
         cached_input_nano_per_mtok=_nano(dollars.get("cache_read_mtok", dearest_input)),
-        output_nano_per_mtok=_nano(max(dollars["output_mtok"], dollars.get("output_reasoning_mtok", Decimal(0)))),
+        output_nano_per_mtok=_nano(dollars["output_mtok"]),
         request_nano=_nano(dollars.get("requests_kcount", Decimal(0)) / 1000),
         source=source,
+        reasoning_nano_per_mtok=_nano(dollars["output_reasoning_mtok"]) if "output_reasoning_mtok" in dollars else None,
     )
 
 

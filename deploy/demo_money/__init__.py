@@ -1,0 +1,1 @@
+"""The money part on the real stack, shown and checked: `make demo-money`."""

@@ -1,0 +1,4 @@
+from daytwo.run import main
+from services.alerter.build import build
+
+main(build)
