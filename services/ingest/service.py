@@ -34,7 +34,7 @@ def service(settings: Settings, splitter: Splitter, road_ends: RoadEnds = NOTHIN
         return [shed(judged, context) if isinstance(judged, RequestAccepted) else judged]
 
     def shed(accepted: RequestAccepted, context: Context) -> Output:
-        now_ms, arrived_ms = context.started_ms, context.timestamp_ms
+        now_ms, arrived_ms = context.started_ms, min(context.timestamp_ms, context.started_ms)
         hint_ms = shedding.decide(accepted.request, partition=context.partition, arrived_ms=arrived_ms, now_ms=now_ms)
         return accepted if hint_ms is None else overloaded(accepted.request, context, hint_ms)
 
