@@ -8,7 +8,7 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test unit check format schemas lock bench bench-sessions
+.PHONY: help venv install up down status clean demo test chaos simulate unit check format schemas lock bench bench-sessions fuzz fuzz-ingest
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -46,8 +46,15 @@ demo: venv ## Watch questions of several tenants travel the whole road
 test: venv ## Run every test, on a stack of its own on free ports
 	@$(RUN) pytest -m "stack or not stack"
 
+chaos: venv ## Hurt the running system in every way and check it: SEED=1 SECONDS=300, PLAN, ONLY, SABOTAGE, REPORT
+	@$(RUN) tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PLAN),--plan $(PLAN)) \
+		$(if $(ONLY),--only "$(ONLY)") $(if $(SABOTAGE),--sabotage $(SABOTAGE)) $(if $(REPORT),--report $(REPORT))
+
 unit: venv ## Run the tests that need no stack
 	@$(RUN) pytest
+
+simulate: venv ## Run daytwo in virtual time from SEEDS=1000 seeds; SEED=7 tells one as a story; CRASHES=1 crashes everywhere once
+	@$(RUN) tests.simulation $(if $(CRASHES),--crashes) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))
 
 check: venv ## Lint, formatting, types, module boundaries, generated files, documents
 	@$(RUN) ruff check
@@ -73,3 +80,9 @@ bench: venv ## Measure throughput and latency; writes docs/benchmarks.md
 
 bench-sessions: venv ## Ten thousand sessions (SESSIONS, SECONDS), the knee, overload; writes docs/benchmarks-sessions.md
 	@$(RUN) deploy.bench.sessions
+
+fuzz: venv ## Fuzz TARGET (none: all) for SECONDS=60, guided by coverage, from SEED=1
+	@$(RUN) tests.fuzz guided $(TARGET) --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
+
+fuzz-ingest: venv ## Send RECORDS=1000000 hostile records through ingest, from SEED=1, and account for each
+	@$(RUN) tests.fuzz ingest --records $(or $(RECORDS),1000000) --from $(or $(FROM),0) --seed $(or $(SEED),1)

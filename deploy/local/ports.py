@@ -36,6 +36,14 @@ def variable(name: str) -> str:
     return "DAYTWO_PORT_" + (name if name in DEFAULTS else "services").upper().replace("-", "_")
 
 
+def free_port() -> int:
+    """One that nobody listens on, chosen by the kernel."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
         # As servers do: a port whose last connections are still closing counts as free.

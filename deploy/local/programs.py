@@ -46,7 +46,7 @@ class Program:
 
     @property
     def probe(self) -> Probe:
-        return PART_PROBES.get(self.name, healthy)
+        return PART_PROBES.get(self.family, healthy)
 
     @property
     def http(self) -> str | None:

@@ -7,7 +7,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deploy.local import broker, machine, ports, programs
@@ -46,7 +46,15 @@ def install(settings: Settings, steps: Steps) -> None:
         broker.fetch_jars(settings.cache, machine.run)
 
 
-def up(settings: Settings, env: Mapping[str, str], steps: Steps) -> dict[str, Any]:
+Adapt = Callable[[list[Program], Mapping[str, int]], list[Program]]
+"""The table of programs as it is to run, of the table as it is and the ports: tests put proxies and wrappers between."""
+
+
+def _as_it_is(everything: list[Program], taken: Mapping[str, int]) -> list[Program]:
+    return everything
+
+
+def up(settings: Settings, env: Mapping[str, str], steps: Steps, adapt: Adapt = _as_it_is) -> dict[str, Any]:
     """Returns what `stack.json` says when everything answers. Run again, it starts only what does not run.
 
     Raises SetupError.
@@ -57,7 +65,7 @@ def up(settings: Settings, env: Mapping[str, str], steps: Steps) -> dict[str, An
     if not supervisor.is_running():
         end_orphans(settings.state)
     taken = _decide_ports(settings, env, supervisor)
-    everything = programs.all_programs(settings, taken)
+    everything = adapt(programs.all_programs(settings, taken), taken)
     wanted = programs.selected(everything, settings.only)
     _prepare(settings, taken, wanted)
     supervisor.config_file.write_text(render(settings, everything))

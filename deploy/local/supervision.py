@@ -117,6 +117,11 @@ class Supervisor:
         with suppress(xmlrpc.client.Fault):
             self._call("startProcess", name, False)
 
+    def stop_program(self, name: str) -> None:
+        """Asks one to drain and end. Returns before it has."""
+        with suppress(xmlrpc.client.Fault):
+            self._call("stopProcess", name, False)
+
     def states(self) -> dict[str, Mapping[str, Any]]:
         """supervisord's account of each program by name: statename, pid, spawnerr; empty when it is not running."""
         try:

@@ -4,11 +4,13 @@ tests/libs/test_broker_contract.py holds both to the same promises.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
 from daytwo.codec import encode
+from daytwo.errors import RetryableError
 from daytwo.flow import Output, Tombstone
 from daytwo.topic import Topic
 from daytwo.topics import TOPIC_OF
@@ -19,8 +21,10 @@ class Partition(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Raw:
+NO_HEADERS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+class Raw(NamedTuple):
     """A record as it lies on the log. Of a repeated header the last counts."""
 
     topic: str
@@ -29,17 +33,16 @@ class Raw:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, bytes] = NO_HEADERS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to be written. The partition follows from the key."""
 
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, bytes] = NO_HEADERS
 
 
 class Sender(Protocol):
@@ -90,6 +93,17 @@ class Reader(Protocol):
         ...
 
 
+@contextlib.asynccontextmanager
+async def reopening(reader: Reader) -> AsyncIterator[None]:
+    """Opens the reader anew after a RetryableError: through its connection nothing may come any more, and nobody may ever close it."""
+    try:
+        yield
+    except RetryableError:
+        await reader.stop()
+        await reader.start()
+        raise
+
+
 class Broker(Protocol):
     def sender(self) -> Sender: ...
 
@@ -118,6 +132,16 @@ class GroupReader(Protocol):
 
     def assignment(self) -> frozenset[Partition]: ...
 
+    def tenure(self, partition: Partition) -> int:
+        """Changes whenever the partition may have been another member's in between; 0 while it is not this one's."""
+        ...
+
+    async def owns(self, partition: Partition, tenure: int) -> bool:
+        """Whether this member has owned the partition ever since `tenure`. Waits while partitions are dealt out; asks the broker where
+        the process may have slept for longer than a member may be silent.
+        """
+        ...
+
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Marks everything before these offsets as done. Raises RetryableError; not committed is read again."""
         ...
@@ -136,6 +160,6 @@ class GroupReader(Protocol):
 def outgoing(output: Output, headers: Mapping[str, bytes] | None = None) -> Outgoing:
     """A record, or the deletion of a key, as it goes to its topic. Raises ValueError or TypeError for a value that does not fit."""
     if isinstance(output, Tombstone):
-        return Outgoing(topic=output.topic.name, key=output.key.encode(), value=None, headers=headers or {})
+        return Outgoing(output.topic.name, output.key.encode(), None, headers or NO_HEADERS)
     topic: Topic[Any] = TOPIC_OF[type(output)]
-    return Outgoing(topic=topic.name, key=topic.key(output).encode(), value=encode(topic, output), headers=headers or {})
+    return Outgoing(topic.name, topic.key(output).encode(), encode(topic, output), headers or NO_HEADERS)

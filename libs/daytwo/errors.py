@@ -5,6 +5,8 @@
     │   └── UnreadableError    bytes that are no record of their topic
     └── RetryableError     may succeed later: back off, until the deadline
 
+    DisownedError          the record is another member's now: nothing is said of it here
+
 Anything else that leaves a handler is a bug: dead letter with its traceback, terminal result, and several in a row stop the service.
 """
 
@@ -38,3 +40,7 @@ class RetryableError(DaytwoError):
     def __init__(self, reason: str, detail: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(reason, detail)
         self.retry_after_s = retry_after_s
+
+
+class DisownedError(Exception):
+    """The partition has moved to another member of the group, who handles the record. No fate: nothing is sent, nothing committed."""

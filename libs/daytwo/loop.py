@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from daytwo.broker import Broker, Partition, Raw, Sender
-from daytwo.errors import RetryableError
+from daytwo.errors import DisownedError, RetryableError
 from daytwo.flow import Input, Service
 from daytwo.follow import Following
 from daytwo.metrics import Metrics
@@ -51,6 +51,7 @@ class LoopSettings:
     watch_interval_s: float = 5.0
     stuck_after_s: float = 15.0
     drain_s: float = 10.0
+    hand_over_s: float = 3.0
     metrics_interval_s: float = 10.0
     pause_after_s: float = 0.1
     """How long a topic's records in flight are at the bound before it is paused."""
@@ -106,22 +107,25 @@ class Loop:
             leader._companions.append(self)
         self.state: Literal["starting", "ready", "draining", "stopped"] = "starting"
         self._world = world
+        self._broker = broker
         self._clock = world.clock
         self._settings = settings or LoopSettings()
         self._metrics = metrics
-        self._worker = Worker(service.name, sender, world.clock, world.rng, metrics)
         instance = world.instance(service.name)
         if leader is not None:
             instance += "-patient"
         patience_ms = min(source.patience_ms for source in self._inputs)
         self._group = broker.group(service.name, instance, [source.topic.name for source in self._inputs], patience_ms=patience_ms)
-        self._group.before_revocation = self._commit
+        self._group.before_revocation = self._revoked
+        self._worker = Worker(service.name, sender, world.clock, world.rng, metrics, self._group)
         self._following = Following(service.followers if leader is None else (), broker, self._worker, world.clock)
         self._lanes = {source.topic.name: _Lane(source) for source in self._inputs}
         self._progress: dict[Partition, Progress] = {}
         self._preparing: dict[Partition, list[Raw]] = {}
         self._chains: dict[Key, deque[Raw]] = defaultdict(deque)
         self._running: set[RecordId] = set()
+        self._again: set[RecordId] = set()
+        """Of these, what waits to be handled once more."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._epoch = 0
         self._stopping = asyncio.Event()
@@ -132,6 +136,8 @@ class Loop:
         self._alone_s = min(self._settings.alone_s, self._settings.all_alone_s / turns)
         self._still_since: dict[Partition, tuple[int, float]] = {}
         self._last_read = 0.0
+        self._saw = 0.0
+        """When Kafka last told where the ends are."""
 
     def stop(self) -> None:
         """Asks the loop to finish what is in flight, commit and return."""
@@ -242,7 +248,9 @@ class Loop:
         """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""
         self._epoch = self._group.epoch
         for raw in self._not_started():
-            self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
+            record = RecordId(raw.topic, raw.partition, raw.offset)
+            # What was to be handled once more is at work still.
+            (self._again if record in self._again else self._running).discard(record)
             self._lanes[raw.topic].count(raw, -1)
         for partition in self._progress:
             release = self._lanes[partition.topic].source.release
@@ -275,14 +283,29 @@ class Loop:
                 self._preparing[partition] = []
                 self._spawn(self._prepare(source, partition, raw.timestamp_ms, self._epoch))
         progress.started(raw.offset)
-        if RecordId(raw.topic, raw.partition, raw.offset) in self._running:
-            return  # read again after a rebalance while it is still at work
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._running:
+            # Read again after a rebalance while it is still at work. Not started twice, unless one before it of its key is handled
+            # again: what comes last must be handled last.
+            if record in self._again or not self._waits_before(raw):
+                return
+            self._again.add(record)
+        self._begin(raw)
+
+    def _begin(self, raw: Raw) -> None:
+        partition = Partition(raw.topic, raw.partition)
         self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
         self._lanes[raw.topic].count(raw, 1)
         if partition in self._preparing:
             self._preparing[partition].append(raw)
         else:
             self._schedule(raw)
+
+    def _waits_before(self, raw: Raw) -> bool:
+        """Whether an earlier record of its key has been read and not been started."""
+        waiting = [*self._preparing.get(Partition(raw.topic, raw.partition), ()), *self._lanes[raw.topic].waiting]
+        waiting += list(self._chains.get((raw.topic, raw.key), ()))[1:]
+        return any((each.key, each.partition) == (raw.key, raw.partition) and each.offset < raw.offset for each in waiting)
 
     async def _prepare(self, source: Input[Any], partition: Partition, timestamp_ms: int, epoch: int) -> None:
         assert source.prepare is not None
@@ -323,6 +346,15 @@ class Loop:
         del self._chains[key]
 
     async def _one(self, lane: _Lane, raw: Raw) -> None:
+        try:
+            await self._handled(lane, raw)
+        except DisownedError as error:
+            log.info("%s leaves %s/%d/%d to its new owner: %s", self.service.name, raw.topic, raw.partition, raw.offset, error)
+            self._left(lane, raw)
+        else:
+            self._finished(lane, raw)
+
+    async def _handled(self, lane: _Lane, raw: Raw) -> None:
         record = RecordId(raw.topic, raw.partition, raw.offset)
         condemned = self._suspects.is_condemned(record)
         self._suspects.begin(record)
@@ -333,7 +365,6 @@ class Loop:
                 await self._worker.one(lane.source, raw, condemned=condemned)
         finally:
             self._suspects.end(record)
-        self._finished(lane, raw)
 
     async def _begin_alone(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
         """Starts a suspect with no other suspect, or few, starting at the same time; should the process die now, it is the one."""
@@ -395,11 +426,27 @@ class Loop:
             self._finished(lane, raw)
 
     def _finished(self, lane: _Lane, raw: Raw) -> None:
-        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
         lane.count(raw, -1)
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._again:
+            self._again.discard(record)
+            return
+        self._running.discard(record)
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None:
             progress.finished(raw.offset)
+
+    def _left(self, lane: _Lane, raw: Raw) -> None:
+        """Whoever owns the partition now reads the record again; where that is this loop and it has, it was passed over as at work."""
+        lane.count(raw, -1)
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._again:
+            self._again.discard(record)
+            return
+        self._running.discard(record)
+        progress = self._progress.get(Partition(raw.topic, raw.partition))
+        if progress is not None and self._epoch == self._group.epoch and progress.is_open(raw.offset):
+            self._begin(raw)
 
     def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)
@@ -421,6 +468,11 @@ class Loop:
             await self._commit()
 
     async def _commit(self) -> None:
+        # What was done for an older assignment would set back what its next owner has committed since.
+        if self._group.epoch == self._epoch:
+            await self._commit_done()
+
+    async def _commit_done(self) -> None:
         moved = {}
         for partition, progress in self._progress.items():
             if (offset := progress.committable()) > progress.committed:
@@ -433,24 +485,56 @@ class Loop:
             log.warning("not committed, will be read again: %s", error)
             return
         for partition, offset in moved.items():
+            self._suspects.committed(partition.topic, partition.number, offset)
             if partition in self._progress:
                 self._progress[partition].committed = offset
 
+    async def _revoked(self) -> None:
+        """Partitions are being taken away, and are ours for this moment still."""
+        # First: what is known to be done is forgotten as soon as reading notices. Of an assignment before this one it is too old.
+        if self._group.epoch == self._epoch + 1:
+            await self._commit_done()
+        handing = [
+            asyncio.ensure_future(source.hand_over(partition.number, self._worker.write_ahead))
+            for partition in self._group.assignment()
+            if (source := self._lanes[partition.topic].source).hand_over is not None
+        ]
+        if handing:
+            _, late = await asyncio.wait(handing, timeout=self._settings.hand_over_s)
+            for task in late:
+                task.cancel()
+
     async def _watch(self) -> None:
-        sampled = self._clock.monotonic()
+        sampled = self._saw = self._clock.monotonic()
         while True:
             await self._clock.sleep(self._settings.watch_interval_s)
+            assigned = list(self._group.assignment())
             try:
-                ends = await self._group.ends(list(self._group.assignment()))
-                for partition, end in ends.items():
+                for partition, end in (await self._group.ends(assigned)).items():
                     await self._watch_partition(partition, end)
+                self._saw = self._clock.monotonic()
             except RetryableError as error:
                 log.warning("watching: %s", error)
+                await self._watch_blindness(assigned)
             for topic, lane in self._lanes.items():
                 self._metrics.in_flight.labels(self.service.name, topic).set(lane.in_flight)
             if self._leader is None and self._clock.monotonic() - sampled >= self._settings.metrics_interval_s:
                 sampled = self._clock.monotonic()
                 await self._sample()
+
+    async def _watch_blindness(self, assigned: Sequence[Partition]) -> None:
+        """Where Kafka answers everybody but this member, its client is broken, and will not mend itself (aiokafka #1187)."""
+        if self._clock.monotonic() - self._saw <= self._settings.stuck_after_s:
+            return
+        reader = self._broker.reader()
+        try:
+            await reader.start()
+            await reader.ends(assigned)
+        except RetryableError:
+            return
+        finally:
+            await reader.stop()
+        raise StuckError(f"Kafka does not answer {self.service.name}, but others")
 
     async def _watch_partition(self, partition: Partition, end: int) -> None:
         progress = self._progress.get(partition)

@@ -25,6 +25,10 @@ class Progress:
         """A record is done: all its outputs are acknowledged. One that was not started in this epoch is ignored."""
         self._open.discard(offset)
 
+    def is_open(self, offset: int) -> bool:
+        """Started in this epoch and not done."""
+        return offset in self._open
+
     def committable(self) -> int:
         """Offset that may be committed: everything before it is done."""
         while self._unfinished and self._unfinished[0] not in self._open:

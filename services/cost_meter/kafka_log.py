@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from daytwo.broker import Partition, Reader
+from daytwo.broker import Partition, Reader, reopening
 from daytwo.clock import Clock
 from daytwo.errors import RetryableError
 
@@ -29,7 +29,7 @@ class KafkaLog:
     async def read(self, topic: str, partition: int, offset: int) -> bytes | None:
         """The value at this place; None: it is no longer kept. Raises RetryableError when the log does not answer in time."""
         place = Partition(topic, partition)
-        async with self._lock:
+        async with self._lock, reopening(self._reader):
             if (await self._reader.ends([place]))[place] <= offset:
                 return None
             await self._reader.seek({place: offset})

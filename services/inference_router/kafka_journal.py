@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from daytwo.broker import Partition, Raw, Reader
+from daytwo.broker import Partition, Raw, Reader, reopening
 from daytwo.clock import Clock
 from daytwo.codec import decode
 from daytwo.errors import RetryableError, UnreadableError
@@ -33,7 +33,7 @@ class KafkaJournal:
 
     async def read(self, since_ms: Mapping[int, int], take: Callable[[int, Attempt], None]) -> None:
         places = [Partition(topic.name, number) for number in since_ms for topic in (ATTEMPT_STARTED, ATTEMPT_FINISHED)]
-        async with self._lock:
+        async with self._lock, reopening(self._reader):
             ends = await self._reader.ends(places)
             at = await self._reader.offsets_at(places, min(since_ms.values()))
             await self._reader.seek(at)

@@ -34,7 +34,8 @@ def service(settings: Settings, splitter: Splitter, road_ends: RoadEnds = NOTHIN
         return [shed(judged, context) if isinstance(judged, RequestAccepted) else judged]
 
     def shed(accepted: RequestAccepted, context: Context) -> Output:
-        now_ms, arrived_ms = context.started_ms, min(context.timestamp_ms, context.started_ms)
+        now_ms = context.started_ms
+        arrived_ms = min(context.timestamp_ms, now_ms)  # a producer's clock may run ahead
         hint_ms = shedding.decide(accepted.request, partition=context.partition, arrived_ms=arrived_ms, now_ms=now_ms)
         return accepted if hint_ms is None else overloaded(accepted.request, context, hint_ms)
 
@@ -63,8 +64,8 @@ def service(settings: Settings, splitter: Splitter, road_ends: RoadEnds = NOTHIN
     return Service(
         name="ingest",
         inputs=[
-            Input(topic=REQUEST_SUBMITTED, handle=handle_request, ending=_end_request, prepare=own),
-            Input(topic=DOCUMENT_SUBMITTED, handle=handle_document, ending=_end_document),
+            Input(topic=REQUEST_SUBMITTED, handle=handle_request, ending=_end_request, most_bytes=settings.max_request_bytes, prepare=own),
+            Input(topic=DOCUMENT_SUBMITTED, handle=handle_document, ending=_end_document, most_bytes=settings.max_document_bytes),
         ],
         followers=[tenants],
         start=start,

@@ -36,6 +36,8 @@ _RECONNECT: Final = {
     "grpc.max_reconnect_backoff_ms": 1000,
 }
 """By default gRPC waits up to two minutes before it looks again whether a server is back."""
+SILENT_CALLS: Final = 2
+"""So many calls in a row without an answer make a new connection."""
 _INVALID: Final = frozenset({6, 1100})
 """Codes by which Milvus Lite and Milvus refuse an argument: a bug here, which trying again does not mend."""
 _NOT_LOADED: Final = frozenset({101, 106})
@@ -56,6 +58,7 @@ class MilvusIndex:
         self._reading = asyncio.Semaphore(settings.searches)
         self._writing = asyncio.Lock()
         self._client: Any = None
+        self._silent = 0
         self._known: set[str] = set()
         self._unflushed: dict[str, int] = {}
         self._flusher: asyncio.Task[None] | None = None
@@ -152,11 +155,28 @@ class MilvusIndex:
         """`call` with the time-out, in a thread. Raises RetryableError where Milvus cannot."""
         bounded = partial(call, timeout=self._settings.timeout_s)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, bounded)
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, bounded)
         except MilvusException as error:
             raise _retryable(error) from error
         except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                await self._silence()
             raise RetryableError("store_unavailable", f"Milvus: {error}") from error
+
+        self._silent = 0
+        return found
+
+    async def _silence(self) -> None:
+        """After some calls without an answer there may be nobody at the other end of the connection, and gRPC does not notice."""
+        self._silent += 1
+        if self._silent < SILENT_CALLS or self._client is None:
+            return
+        self._silent = 0
+        loop, old = asyncio.get_running_loop(), self._client
+        with suppress(MilvusException, grpc.RpcError):
+            self._client = await loop.run_in_executor(self._threads, self._connect, self._settings.timeout_s)
+            # Others may still be waiting on it, no longer than their time.
+            loop.call_later(2 * self._settings.timeout_s, old.close)
 
     async def _written(self, name: str, rows: int) -> None:
         """Rows in memory are scanned by every search: after some of them, or some time, they are flushed."""

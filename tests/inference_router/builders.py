@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from daytwo.errors import DisownedError
 from daytwo.flow import Change, Context
 from daytwo.records import (
     Admission,
@@ -213,6 +214,7 @@ class Bench:
         self.clock = FastClock()
         self.log = Log()
         self.calls = Calls(*ends)
+        self.moves_after: tuple[int, int] | None = None
         self.rows = rows if rows is not None else (deployment("a"), deployment("b", priority=1))
         self.restart()
 
@@ -221,10 +223,13 @@ class Bench:
         self.journal = Journal(1_000_000)
         self.deployments = Deployments(BreakerPolicy(), self.clock)
         self.deployments.rows = {row.deployment: row for row in self.rows}
-        self.router = Router(self.deployments, self.journal, self.calls, self.clock, Random(7), RetryPolicy())
+        self.router = Router(self.deployments, self.journal, self.calls, self.clock, Random(7), RetryPolicy(), read_again=self.read_again)
         for record in self.log.records:
             assert isinstance(record, AttemptStarted | AttemptFinished)
             self.journal.load(0, record)
+
+    async def read_again(self, partition: int, since_ms: int) -> None:
+        """The journal has nothing new; a test may say otherwise."""
 
     async def configure(self, row: DeploymentConfigured) -> None:
         await self.deployments.apply([Change(key=row.deployment, record=row, partition=0, offset=0)])
@@ -242,7 +247,13 @@ class Bench:
             headers={},
             clock=self.clock,
             write_ahead=self.log.write_ahead,
+            still_ours=self.still_ours,
         )
+
+    async def still_ours(self) -> None:
+        """The partition moves once so many attempts are on the log and so many calls are made."""
+        if (len(self.log.started()), len(self.calls.made)) == self.moves_after:
+            raise DisownedError("the partition has moved")
 
     async def handle(self, record: RequestGrounded | None = None) -> RequestFinished:
         (result,) = await self.router.handle(record or grounded(), self.context())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ import pytest
 from daytwo.broker import Broker, Outgoing, Partition, Raw, outgoing
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
-from daytwo.memory import MemoryBroker
+from daytwo.memory import MemoryBroker, MemoryReader
 from daytwo.records import AttemptFinished, AttemptStarted
 from daytwo.topics import ATTEMPT_STARTED
 from services.inference_router.kafka_journal import KafkaJournal
@@ -95,3 +95,29 @@ async def test_a_log_that_stands_still_is_an_error_and_no_endless_wait() -> None
     stuck = KafkaJournal(Stuck(), broker.clock)  # type: ignore[arg-type]
     with pytest.raises(RetryableError):
         await read(stuck, partition)
+
+
+class DeadConnection(MemoryReader):
+    """Nothing comes through it until it is opened anew: what a half-open connection is like."""
+
+    opened = 0
+
+    async def start(self) -> None:
+        await super().start()
+        self.opened += 1
+
+    async def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        if self.opened < 2:
+            raise RetryableError("store_unavailable", "timed out")
+        return await super().ends(partitions)
+
+
+async def test_a_journal_whose_connection_is_dead_is_opened_anew_and_does_not_time_out_for_ever() -> None:
+    _, broker, partition = await journal_of(started(1))
+    journal = KafkaJournal(DeadConnection(broker), FastClock())
+    await journal.start()
+
+    with pytest.raises(RetryableError):
+        await read(journal, partition)
+
+    assert [record.number for record in await read(journal, partition)] == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 
@@ -12,7 +13,7 @@ import pytest
 from daytwo.broker import Broker, GroupReader, Outgoing, Partition, Raw, Reader, Sender
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError, TerminalError
-from daytwo.kafka import KafkaSender
+from daytwo.kafka import SESSION_MS, KafkaBroker, KafkaSender
 from tests.libs.builders import until
 
 TOPIC = "document-finished"
@@ -143,6 +144,35 @@ async def test_a_second_member_raises_the_epoch_of_the_first_and_takes_its_share
     assert len(shared) == alone
 
 
+async def test_a_partition_that_stays_is_owned_over_a_rebalance_and_one_that_moves_is_not(broker: Broker) -> None:
+    group = f"g-{uuid.uuid4().hex}"
+    async with member(broker, group, "a") as first:
+        await until(lambda: first.assignment())
+        tenures = {partition: first.tenure(partition) for partition in first.assignment()}
+        async with member(broker, group, "b") as second:
+            await until(lambda: second.assignment() and len(first.assignment()) < len(tenures))
+            owned = {partition for partition, tenure in tenures.items() if await first.owns(partition, tenure)}
+            stayed, moved = first.assignment(), second.assignment()
+        await until(lambda: len(first.assignment()) == len(tenures))
+        came_back = [await first.owns(partition, tenures[partition]) for partition in moved]
+
+    assert all(tenures.values())
+    assert owned == stayed
+    assert second.tenure(next(iter(moved))) > 0
+    assert not any(came_back)
+
+
+async def test_a_member_that_stops_is_followed_at_once_and_not_after_its_session(broker: Broker) -> None:
+    group = f"g-{uuid.uuid4().hex}"
+    async with member(broker, group, "a") as first:
+        await until(lambda: first.assignment())
+        alone = len(first.assignment())
+        async with member(broker, group, "b"):
+            await until(lambda: len(first.assignment()) < alone)
+
+        await until(lambda: len(first.assignment()) == alone, SESSION_MS / 2000)
+
+
 async def test_a_record_that_no_broker_takes_is_a_terminal_error_and_the_next_is_sent(broker: Broker) -> None:
     async with sending(broker) as sender:
         with pytest.raises(TerminalError, match="too_large"):
@@ -180,3 +210,21 @@ async def _until_sent(sender: Sender, one: Outgoing) -> None:
             with contextlib.suppress(RetryableError):
                 await sender.send([one])
                 return
+
+
+@pytest.mark.stack
+async def test_a_process_that_slept_over_its_session_does_not_own_what_it_had_before(parts: dict[str, str]) -> None:
+    """As after SIGSTOP and SIGCONT."""
+    group, kafka = f"g-{uuid.uuid4().hex}", KafkaBroker(parts["kafka"])
+    async with sending(kafka) as sender, member(kafka, group, "a") as sleeper:
+        await until(lambda: sleeper.assignment())
+        tenures = {partition: sleeper.tenure(partition) for partition in sleeper.assignment()}
+        await sleeper.read(0.2, 500)
+
+        time.sleep(SESSION_MS / 1000 + 4)  # noqa: ASYNC251
+        await sender.send([record(f"{group}-{number}") for number in range(20)])
+        read = [raw for _ in range(5) for raw in await sleeper.read(0.2, 500) if (raw.key or b"").startswith(group.encode())]
+        owned = [await sleeper.owns(partition, tenure) for partition, tenure in tenures.items()]
+
+    assert not any(owned)
+    assert len(read) == len({raw.key for raw in read})

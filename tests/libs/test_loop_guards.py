@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from daytwo.loop import StuckError
 from daytwo.memory import MemoryBroker, MemoryGroupReader
 from daytwo.records import RequestSubmitted, TenantConfigured
 from daytwo.suspects import RecordId, Suspects
+from daytwo.topic import Record
 from daytwo.topics import TENANT_CONFIGURED
+from daytwo.work import LARGE_BYTES
 from tests.libs.builders import Bench, accepted, submitted, until
 
 
@@ -48,6 +50,42 @@ async def test_a_partition_that_stands_still_while_its_end_moves_stops_the_servi
     await bench.submit(submitted("r1", bench.tenant))
 
     with pytest.raises(StuckError, match="request-submitted"):
+        await asyncio.wait_for(running, 5)
+
+
+class BlindReader(MemoryGroupReader):
+    """A consumer as aiokafka's after a broker's death: Kafka answers everybody, but not this one."""
+
+    async def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        raise RetryableError("store_unavailable", "timed out")
+
+
+class BlindBroker(MemoryBroker):
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
+        return BlindReader(self, group, topics)
+
+
+async def test_a_member_whom_alone_kafka_does_not_answer_stops_the_service() -> None:
+    bench = Bench(BlindBroker(SystemClock()))
+    loop = bench.loop(bench.service(accept), watch_interval_s=0.05, stuck_after_s=0.3)
+
+    with pytest.raises(StuckError, match="but others"):
+        await asyncio.wait_for(loop.run(), 5)
+
+
+async def test_while_kafka_answers_nobody_the_service_waits() -> None:
+    broker = BlindBroker(SystemClock())
+    bench = Bench(broker)
+    loop = bench.loop(bench.service(accept), watch_interval_s=0.02, stuck_after_s=0.1)
+
+    running = asyncio.create_task(loop.run())
+    await until(lambda: loop.state == "ready")
+    broker.down = True
+    await asyncio.sleep(0.5)
+    assert not running.done()
+
+    broker.down = False
+    with pytest.raises(StuckError):
         await asyncio.wait_for(running, 5)
 
 
@@ -172,6 +210,30 @@ async def test_nothing_is_handled_before_the_followed_topics_are_read_to_their_e
     assert known == [True]
 
 
+async def test_large_records_are_opened_one_a_turn_so_that_heartbeats_are_not_missed() -> None:
+    bench = Bench(MemoryBroker(SystemClock()))
+    turns, opened_in = 0, []
+
+    async def heartbeats() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def deadline(record: RequestSubmitted) -> int:
+        opened_in.append(turns)  # it is asked for as soon as the record is decoded
+        return 0
+
+    large = [replace(submitted(f"r{n}", bench.tenant), metadata={"x": "x" * LARGE_BYTES}) for n in range(10)]
+    beating = asyncio.create_task(heartbeats())
+    async with bench.running(bench.service(accept, deadline_ms=deadline)):
+        await bench.submit(*large)
+        await bench.records("request-finished", 10)
+    beating.cancel()
+
+    assert len(set(opened_in)) == len(large)
+
+
 class CountingReader(MemoryGroupReader):
     pauses = 0
 
@@ -252,3 +314,92 @@ async def test_a_suspect_still_has_its_moment_alone(tmp_path: Path) -> None:
     Suspects(tmp_path / f"i0-{service.name}.marks").begin(RecordId("request-submitted", 0, 0))
 
     assert bench.loop(service, marks=tmp_path, alone_s=0.05)._alone_s == 0.05
+
+
+class CommitsFail(MemoryGroupReader):
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        raise RetryableError("store_unavailable", "not of this generation")
+
+
+class NoCommits(MemoryBroker):
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
+        return CommitsFail(self, group, topics)
+
+
+async def test_what_is_read_again_behind_a_record_at_work_does_not_undo_it_by_coming_last() -> None:
+    broker = NoCommits(SystemClock())
+    bench = Bench(broker)
+    may_go_on, handled = asyncio.Event(), list[str]()
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        if record.request_id == "newer":
+            await may_go_on.wait()
+        handled.append(record.request_id)
+        return []
+
+    service = bench.service(handle)
+    async with bench.running(service) as loop:
+        await bench.submit(submitted("older", bench.tenant, "s"), submitted("newer", bench.tenant, "s"))
+        await until(lambda: handled == ["older"])
+        await broker.rebalance(service.name)
+        await until(lambda: loop.in_flight() == 3)  # the newer at work, and both once more behind it
+        may_go_on.set()
+        await until(lambda: not loop.in_flight())
+
+    assert handled == ["older", "newer", "older", "newer"]
+
+
+async def test_what_goes_on_is_told_to_the_next_owner_while_the_partition_is_still_owned() -> None:
+    broker = MemoryBroker(SystemClock())
+    bench = Bench(broker)
+
+    async def hand_over(partition: int, write: Callable[[Record], Awaitable[None]]) -> None:
+        if partition == place:
+            await write(accepted(submitted("handed over", bench.tenant)))
+
+    service = bench.service(accept, hand_over=hand_over)
+    async with bench.running(service) as loop:
+        ((place, _),) = await bench.submit(submitted("r1", bench.tenant))
+        await bench.records("request-accepted", 1)
+        await until(lambda: not loop.in_flight())
+        await broker.rebalance(service.name)
+
+        records = await bench.records("request-accepted", 2)
+
+    assert {record.request.request_id for record in records} == {"r1", "handed over"}
+
+
+class CommitsLater(MemoryGroupReader):
+    """Its commits fail until the test lets them."""
+
+    may = False
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        if not self.may:
+            raise RetryableError("store_unavailable", "not now")
+        await super().commit(offsets)
+
+
+class LateCommits(MemoryBroker):
+    def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:
+        return CommitsLater(self, group, topics)
+
+
+async def test_what_was_done_for_an_older_assignment_does_not_set_the_committed_offset_back() -> None:
+    broker = LateCommits(SystemClock())
+    bench = Bench(broker)
+    service = bench.service(accept)
+    async with bench.running(service) as loop:
+        ((number, offset),) = await bench.submit(submitted("r1", bench.tenant))
+        await bench.records("request-accepted", 1)
+        await until(lambda: not loop.in_flight())
+        # It was taken for dead: another owner has gone further, and the partition has come back.
+        place = (service.name, Partition("request-submitted", number))
+        broker.offsets[place] = offset + 5
+        group = loop._group
+        assert isinstance(group, CommitsLater)
+        group.epoch, group.may = group.epoch + 1, True
+
+        await asyncio.sleep(0.3)
+
+    assert broker.offsets[place] == offset + 5

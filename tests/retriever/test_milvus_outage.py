@@ -15,6 +15,7 @@ from daytwo.errors import RetryableError
 from services.retriever.milvus_index import MilvusIndex, place
 from services.retriever.ports import Scope, SourceKey, Space
 from services.retriever.settings import Settings
+from tests.chaos.proxy import Link
 from tests.embedder.builders import embedded, vector
 from tests.retriever.milvus_lite import MilvusLite
 
@@ -170,3 +171,20 @@ def test_spaces_have_places_of_their_own_that_milvus_takes() -> None:
 
     assert len(places) == 12
     assert all(name.isascii() and name.replace("_", "").isalnum() and len(name) < 255 for name in places)
+
+
+async def test_a_connection_through_which_nothing_comes_any_more_is_given_up(server: MilvusLite) -> None:
+    link = Link(server.port)
+    await link.start()
+    index = MilvusIndex(Settings(uri=f"http://127.0.0.1:{link.port}", timeout_s=1.0, flush_rows=10, flush_s=0.1), SystemClock())
+    await index.open()
+    await index.upsert([embedded(source="s1")])
+
+    link.set_mode("silent")
+    link.set_mode("pass")
+    began = time.monotonic()
+
+    assert await _once_back(index) == {"s1"}
+    assert time.monotonic() - began < 10  # gRPC's own keep-alive had not noticed after a minute
+    await index.close()
+    await link.stop()

@@ -1,0 +1,1 @@
+"""Real processes, real faults: `python -m tests.chaos --help`, docs/chaos.md."""
