@@ -101,6 +101,8 @@ def _goodput(figures: Figures) -> Target:
     if "overload" not in figures:
         return Target(what=what, wanted=wanted, found="not measured", met=None)
     share = figures["overload"]["goodput_per_s"] / figures["overload"]["knee_goodput_per_s"]
+    if not figures.get("knee", {}).get("reached"):
+        return Target(what=what, wanted=wanted, found=f"{share:.0%} of a rate that is not known to be the knee", met=None)
     return Target(what=what, wanted=wanted, found=f"{share:.0%}", met=share >= GOODPUT)
 
 
@@ -222,8 +224,10 @@ def _knee(figures: Figures) -> Iterator[str]:
     columns = ("offered/s", "answered", "added p50 / p99 ms", "held", "longest wait for (p99 ms)", "most processor (of a core)")
     yield from table(columns, [_knee_row(step) for step in knee["steps"]])
     broke = knee["steps"][-1]
-    if not broke["holds"]:
-        yield ""
+    yield ""
+    if broke["holds"]:
+        yield "**No rate broke: the knee is above that, and twice that rate is no overload.**"
+    else:
         yield f"What gives way first: **{first_to_give_way(broke)}**."
 
 

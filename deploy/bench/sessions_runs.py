@@ -129,7 +129,7 @@ class Bench:
         held = [step for step in steps if step["holds"]]
         self._knee_per_s = held[-1]["offered_per_s"] if held else 0.0
         self._knee_goodput = _goodput(held[-1]) if held else 0.0
-        return {"knee_per_s": self._knee_per_s, "steps": steps}
+        return {"knee_per_s": self._knee_per_s, "reached": not steps[-1]["holds"], "steps": steps}
 
     def overload(self) -> dict[str, Any]:
         """Twice the knee, as clients that give an answer ten seconds."""

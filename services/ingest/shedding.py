@@ -120,8 +120,8 @@ class Shedding:
     def _hint(self, model: _Model, request: RequestSubmitted, *, arrived_ms: int, now_ms: int) -> int | None:
         before_ms = model.queue.wait_ms(now_ms)
         # What it has waited for us counts, too, but only where a queue is known: the clock that says when it arrived is the client's.
-        wait_ms = before_ms + now_ms - arrived_ms if before_ms else 0.0
-        most_ms = self.rules.deadline_share * (request.deadline_ms - arrived_ms)
+        wait_ms = before_ms + max(0, now_ms - arrived_ms) if before_ms else 0.0
+        most_ms = self.rules.deadline_share * max(0, request.deadline_ms - arrived_ms)
         if model.standing:
             most_ms = min(most_ms, self.rules.target_ms)
         if request.lane == "batch":

@@ -61,6 +61,7 @@ def _serve(provider: Provider, host: str, port: int) -> None:
         access_log=None,
         print=None,
         shutdown_timeout=1.0,  # for hanging calls
+        backlog=4096,  # of thousands that connect in one moment, those beyond it would think they are connected, and wait
     )
 
 

@@ -66,7 +66,7 @@ def figures(**fields: Any) -> dict[str, Any]:
         "sessions": run(killed={"service": "cache-0", "at_s": 70.0}),
         "trace": run(),
         "burst": run(),
-        "knee": {"knee_per_s": 400.0, "steps": [step, {**step, "holds": False}]},
+        "knee": {"knee_per_s": 400.0, "reached": True, "steps": [step, {**step, "holds": False}]},
         "overload": overload,
         "audit": {"clean": True, "violations": [], "counts": {"accepted": 3}, "seconds": 1.0},
     }
@@ -104,6 +104,13 @@ def test_less_than_four_fifths_of_the_knees_goodput_is_a_collapse() -> None:
     found["overload"]["goodput_per_s"] = 319.0
 
     assert [target.what for target in targets(found) if target.met is False] == ["goodput at twice the knee"]
+
+
+def test_goodput_at_twice_a_rate_that_is_not_the_knee_proves_nothing() -> None:
+    knee = {"knee_per_s": 400.0, "reached": False, "steps": [{"offered_per_s": 400.0, "holds": True, **run()}]}
+
+    assert [target.what for target in targets(figures(knee=knee)) if target.met is None] == ["goodput at twice the knee"]
+    assert "**No rate broke" in markdown(figures(knee=knee))
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed_and_what_was_skipped_is_said_loudly() -> None:

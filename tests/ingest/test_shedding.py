@@ -203,6 +203,13 @@ def test_what_arrived_before_the_partition_was_ours_is_never_refused() -> None:
     assert after is not None
 
 
+@given(st.integers(-100_000, 100_000), st.integers(-100_000, 100_000))
+def test_where_no_queue_is_known_no_clock_is_a_reason_to_refuse(arrived: int, deadline: int) -> None:
+    asked = request(deadline_ms=NOW_MS + deadline)
+
+    assert Shedding(SheddingRules()).decide(asked, partition=0, arrived_ms=NOW_MS + arrived, now_ms=NOW_MS) is None
+
+
 def test_another_models_queue_is_no_reason_to_refuse() -> None:
     shedding, now_ms = overloaded()
 
