@@ -8,10 +8,10 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo test chaos unit check format schemas lock bench
+.PHONY: help venv install up down status clean demo test chaos simulate unit check format schemas lock bench bench-sessions fuzz fuzz-ingest
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Settings are DAYTWO_* variables: deploy/local/README.md lists them."
 
@@ -53,6 +53,9 @@ chaos: venv ## Hurt the running system in every way and check it: SEED=1 SECONDS
 unit: venv ## Run the tests that need no stack
 	@$(RUN) pytest
 
+simulate: venv ## Run daytwo in virtual time from SEEDS=1000 seeds; SEED=7 tells one as a story; CRASHES=1 crashes everywhere once
+	@$(RUN) tests.simulation $(if $(CRASHES),--crashes) $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST))
+
 check: venv ## Lint, formatting, types, module boundaries, generated files, documents
 	@$(RUN) ruff check
 	@$(RUN) ruff format --check
@@ -74,3 +77,12 @@ lock: venv ## Choose versions anew and write both lock files
 
 bench: venv ## Measure throughput and latency; writes docs/benchmarks.md
 	@$(RUN) deploy.bench
+
+bench-sessions: venv ## Ten thousand sessions (SESSIONS, SECONDS), the knee, overload; writes docs/benchmarks-sessions.md
+	@$(RUN) deploy.bench.sessions
+
+fuzz: venv ## Fuzz TARGET (none: all) for SECONDS=60, guided by coverage, from SEED=1
+	@$(RUN) tests.fuzz guided $(TARGET) --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
+
+fuzz-ingest: venv ## Send RECORDS=1000000 hostile records through ingest, from SEED=1, and account for each
+	@$(RUN) tests.fuzz ingest --records $(or $(RECORDS),1000000) --from $(or $(FROM),0) --seed $(or $(SEED),1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from daytwo.clock import SystemClock
 from daytwo.kafka import KafkaBroker
 from daytwo.memory import MemoryBroker
 from daytwo.provision import provision
+from tests.simulation.broker import SimulatedBroker
+from tests.simulation.network import Network
+from tests.simulation.story import Story
 from tests.stack import STATE, running_stack
 
 ADDRESSES = {
@@ -54,9 +59,12 @@ def _parts_for_stack_tests(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("parts")
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.stack)])
+@pytest.fixture(params=["memory", "simulated", pytest.param("kafka", marks=pytest.mark.stack)])
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """The same promises, on the broker in memory and on real Kafka."""
+    """The same promises, on the broker in memory, on that of the simulation (in real time here), and on real Kafka."""
     if request.param == "memory":
         return MemoryBroker(SystemClock())
+    if request.param == "simulated":
+        story = Story(time.monotonic, wanted=False)
+        return SimulatedBroker(SystemClock(), Network(random.Random(1), story, calm=True))
     return KafkaBroker(request.getfixturevalue("parts")["kafka"])

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import click
 
 from daytwo.errors import DaytwoError
 from deploy.bench import floor, machine, proxy, road
+from deploy.bench.audit import audit
 from deploy.bench.plan import QUICK, Plan
 from deploy.bench.progress import say
 from deploy.bench.questions import SCENARIOS, Scenario
@@ -76,7 +76,7 @@ def _measure(stack: Stack, plan: Plan, wanted: list[str], figures: dict[str, Any
     say("starting Kafka, Redis, Milvus and the mock provider")
     where = stack.up(*PARTS)
     if "floor" in wanted:
-        figures["floor"] = floor.measure(where["kafka"], plan)
+        figures["floor"] = floor.measure(where["kafka"], stack.pids(), plan)
     if "litellm" in wanted:
         try:
             figures["litellm"] = proxy.measure(where["mock_provider"], stack.state, plan)
@@ -97,22 +97,9 @@ def _measure_road(stack: Stack, plan: Plan, scenarios: list[Scenario], figures: 
     road.rehearse(where["kafka"], plan)
     figures["road"] = {scenario: road.measure(scenario, where["kafka"], pids, plan) for scenario in scenarios}
     figures["memory"] = road.memory(pids)
-    figures["audit"] = _audit(stack)
+    figures["audit"] = audit(stack)
     if restarted := sorted(name for name, pid in stack.pids().items() if pids.get(name) != pid):
         raise road.RoadError(f"{', '.join(restarted)} died and was started anew while it was measured")
-
-
-def _audit(stack: Stack) -> dict[str, Any]:
-    """Whether all that was measured was also done right: what `daytwo audit` says of log and ledger."""
-    say("auditing log and ledger")
-    started = time.monotonic()
-    command = [sys.executable, "-m", "daytwo.cli", "audit", "--json", "--settle", "30s"]
-    result = subprocess.run(command, check=False, cwd=ROOT, env=stack.env, stdout=subprocess.PIPE, text=True)
-    if not result.stdout:
-        raise road.RoadError("daytwo audit gave no report")
-    found = json.loads(result.stdout)
-    say(f"  {found['counts']['accepted']} requests, {len(found['violations'])} violations")
-    return {**found, "seconds": round(time.monotonic() - started, 1)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One hop of the bare floor: `python -m deploy.bench.bare_hop BOOTSTRAP FROM TO`. Nothing but aiokafka and fastavro.
+"""One hop of the bare floor: `python -m deploy.bench.bare_hop BOOTSTRAP NUMBER`. Nothing but aiokafka and fastavro.
 
 It does what any hop must: consume, decode, encode, produce, await the acknowledgement, commit each second.
 """
@@ -19,26 +19,23 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from daytwo.codec import HEADER_BYTES, registry
 from daytwo.topic import Topic
-from daytwo.topics import TOPIC_NAMED
-from deploy.bench.bare_records import next_record
+from deploy.bench.bare_records import HOPS, next_record
 
 PREFIX = "floor-"
 
 
 class BareHop:
-    def __init__(self, bootstrap: str, source: Topic[Any], target: Topic[Any]) -> None:
+    def __init__(self, bootstrap: str, number: int) -> None:
         self._bootstrap = bootstrap
-        self._source = source
-        self._target = target
-        self._reads = parse_schema(registry()[source.schema_id]["schema"])
-        self._writes = parse_schema(registry()[target.schema_id]["schema"])
-        self._head = b"\0" + target.schema_id.to_bytes(4, "big")
+        self._group = f"{PREFIX}{number}"
+        self._source, self._targets = HOPS[number]
+        self._schemas = {topic.name: parse_schema(registry()[topic.schema_id]["schema"]) for topic in (self._source, *self._targets)}
 
     async def run(self, stopping: asyncio.Event) -> None:
         consumer = AIOKafkaConsumer(
             PREFIX + self._source.name,
             bootstrap_servers=self._bootstrap,
-            group_id=f"{PREFIX}{self._source.name}",
+            group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
@@ -58,29 +55,32 @@ class BareHop:
             await producer.stop()
 
     async def _forward(self, producer: AIOKafkaProducer, batches: dict[TopicPartition, list[Any]]) -> None:
-        acknowledged = []
-        for records in batches.values():
-            for record in records:
-                value, headers = self.turn(record.value), list(record.headers)
-                acknowledged.append(await producer.send(PREFIX + self._target.name, value=value, key=record.key, headers=headers))
-        if acknowledged:
-            await asyncio.gather(*acknowledged)
+        records = [(record, self.read(record.value)) for batch in batches.values() for record in batch]
+        for target in self._targets:
+            sending = [
+                await producer.send(PREFIX + target.name, value=self.written(target, value), key=record.key, headers=list(record.headers))
+                for record, value in records
+            ]
+            if sending:
+                await asyncio.gather(*sending)
 
-    def turn(self, data: bytes) -> bytes:
-        """A record of the source as a record of the target."""
-        value: Any = schemaless_reader(io.BytesIO(data[HEADER_BYTES:]), self._reads, None)
+    def read(self, data: bytes) -> Any:
+        return schemaless_reader(io.BytesIO(data[HEADER_BYTES:]), self._schemas[self._source.name], None)
+
+    def written(self, target: Topic[Any], value: Any) -> bytes:
+        """The record of a target for one of the source."""
         out = io.BytesIO()
-        out.write(self._head)
-        schemaless_writer(out, self._writes, next_record(self._target.name, value))
+        out.write(b"\0" + target.schema_id.to_bytes(4, "big"))
+        schemaless_writer(out, self._schemas[target.name], next_record(target.name, value))
         return out.getvalue()
 
 
-async def run(bootstrap: str, source: str, target: str) -> None:
+async def run(bootstrap: str, number: str) -> None:
     # A group that is being made is no news.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    await BareHop(bootstrap, TOPIC_NAMED[source], TOPIC_NAMED[target]).run(stopping)
+    await BareHop(bootstrap, int(number)).run(stopping)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The bare floor: six hops with nothing but aiokafka and fastavro, a process each."""
+"""The bare floor: the hops and records of an uncached request with nothing but aiokafka and fastavro, a process each."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from daytwo.topics import REQUEST_FINISHED, REQUEST_SUBMITTED
 from deploy.bench.bare_hop import PREFIX
-from deploy.bench.bare_records import ROAD
+from deploy.bench.bare_records import HOPS, TOPICS
 from deploy.bench.load import Order
 from deploy.bench.plan import Plan
 from deploy.bench.progress import say
@@ -24,19 +23,21 @@ from deploy.bench.runs import LoadError, run_load
 from deploy.bench.stack import ROOT
 
 ASSIGNED_S = 6.0
-"""Until the groups of six new processes have their partitions."""
+"""Until the groups of the new processes have their partitions."""
 
 
-def measure(bootstrap: str, plan: Plan) -> dict[str, Any]:
+def measure(bootstrap: str, pids: Mapping[str, int], plan: Plan) -> dict[str, Any]:
+    """Requests a second when saturated, latency at a steady rate, processor time per request. `pids`: what runs beside the hops."""
     asyncio.run(_create_topics(bootstrap))
-    with _hops(bootstrap):
+    with _hops(bootstrap) as hops:
+        watched = {**pids, **hops}
         time.sleep(ASSIGNED_S)
         say("rehearsing")
         run_load(asdict(_order(bootstrap, plan, "fr", in_flight=plan.in_flight, measure_s=plan.rehearse_s)), {})
         say(f"bare floor, {plan.in_flight} requests in flight")
-        saturated = run_load(asdict(_order(bootstrap, plan, "fs", in_flight=plan.in_flight, measure_s=plan.saturated_s)), {})
+        saturated = run_load(asdict(_order(bootstrap, plan, "fs", in_flight=plan.in_flight, measure_s=plan.saturated_s)), watched)
         say(f"  {saturated['per_s']:.0f} requests/s; now {plan.per_s} a second")
-        steady = run_load(asdict(_order(bootstrap, plan, "fl", in_flight=0, measure_s=plan.steady_s)), {})
+        steady = run_load(asdict(_order(bootstrap, plan, "fl", in_flight=0, measure_s=plan.steady_s)), watched)
         say(f"  p50 {steady['p50_ms']} ms, p99 {steady['p99_ms']} ms")
     return {"saturated": saturated, "steady": steady}
 
@@ -61,17 +62,18 @@ async def _create_topics(bootstrap: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(PREFIX + topic.name, topic.partitions, 1) for topic in ROAD])
+        await admin.create_topics([NewTopic(PREFIX + topic.name, topic.partitions, 1) for topic in TOPICS])
     finally:
         await admin.close()
 
 
 @contextmanager
-def _hops(bootstrap: str) -> Iterator[None]:
+def _hops(bootstrap: str) -> Iterator[Mapping[str, int]]:
+    """The process id of each hop by name, while they run."""
     command = [sys.executable, "-m", "deploy.bench.bare_hop", bootstrap]
-    processes = [subprocess.Popen([*command, source.name, target.name], cwd=ROOT) for source, target in pairwise(ROAD)]
+    processes = [subprocess.Popen([*command, str(number)], cwd=ROOT) for number in range(len(HOPS))]
     try:
-        yield
+        yield {f"hop {number}": process.pid for number, process in enumerate(processes, 1)}
         if died := [process.args for process in processes if process.poll() is not None]:
             raise LoadError(f"a hop ended by itself: {died[0]!r}")
     finally:

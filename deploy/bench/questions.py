@@ -89,7 +89,12 @@ def configuration(provider_url: str) -> list[TenantConfigured | DeploymentConfig
     """Tenants of all scenarios, the mock provider as the one deployment, its price."""
     tenants = [TenantConfigured(tenant=f"bench-{scenario}", cache=_cache(scenario)) for scenario in SCENARIOS]
     deployment = DeploymentConfigured(deployment="bench", provider="mock", model="mock", base_url=provider_url, aliases=("bench",))
-    price = PriceConfigured(
+    return [*tenants, deployment, price()]
+
+
+def price() -> PriceConfigured:
+    """Of the mock provider's one model."""
+    return PriceConfigured(
         provider="mock",
         model="mock",
         valid_from_ms=0,
@@ -97,7 +102,6 @@ def configuration(provider_url: str) -> list[TenantConfigured | DeploymentConfig
         cached_input_nano_per_mtok=75_000_000,
         output_nano_per_mtok=600_000_000,
     )
-    return [*tenants, deployment, price]
 
 
 def _cache(scenario: Scenario) -> CachePolicy:

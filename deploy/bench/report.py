@@ -61,7 +61,7 @@ def _throughput(figures: Figures) -> Iterator[str]:
 
 def _saturated(figures: Figures) -> Iterator[tuple[str, Any]]:
     if "floor" in figures:
-        yield "bare floor: six hops, only aiokafka and fastavro", figures["floor"]["saturated"]
+        yield "bare floor: the hops and records of an uncached request, only aiokafka and fastavro", figures["floor"]["saturated"]
     if "litellm" in figures:
         proxy = figures["litellm"]
         yield f"mock provider alone, {proxy['at_once']} at once", proxy["provider_alone"]

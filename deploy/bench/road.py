@@ -35,7 +35,7 @@ class RoadError(Exception):
 
 
 def configure(bootstrap: str, provider_url: str) -> None:
-    asyncio.run(_send(KafkaBroker(bootstrap), configuration(provider_url)))
+    asyncio.run(send(KafkaBroker(bootstrap), configuration(provider_url)))
     time.sleep(CONFIGURED_S)
 
 
@@ -116,7 +116,7 @@ async def ask(broker: Broker, asked: Sequence[Any], results: Topic[Any]) -> list
     try:
         partitions = await reader.partitions(results.name)
         await reader.seek(dict(await reader.ends(partitions)))
-        await _send(broker, asked)
+        await send(broker, asked)
         waiting = {value for record in asked for value in headers_of(record).values()}
         found: list[Record] = []
         late = time.monotonic() + ANSWERED_S
@@ -133,7 +133,7 @@ async def ask(broker: Broker, asked: Sequence[Any], results: Topic[Any]) -> list
     return found
 
 
-async def _send(broker: Broker, records: Sequence[Any]) -> None:
+async def send(broker: Broker, records: Sequence[Any]) -> None:
     sender = broker.sender()
     await sender.start()
     try:

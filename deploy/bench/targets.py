@@ -20,19 +20,36 @@ class Target:
 
 
 def targets(figures: Mapping[str, Any]) -> list[Target]:
-    return [_ratio(figures), *_latencies(figures), *_rest(figures)]
+    return [_ratio(figures), _processor(figures), *_latencies(figures), *_rest(figures)]
 
 
 def _ratio(figures: Mapping[str, Any]) -> Target:
-    what, wanted = "whole road, uncached, against LiteLLM at 20 at once", "at least 5 times the requests/s"
+    what, wanted = "whole road, uncached, against LiteLLM at 20 at once", "at least 10 times the requests/s"
     road, proxy = _at(figures, "road", "uncached", "saturated", "per_s"), _at(figures, "litellm", "many", "per_s")
     if road is None or not proxy:
         return Target(what=what, wanted=wanted, found="not measured", met=None)
-    return Target(what=what, wanted=wanted, found=f"{road / proxy:.1f} times ({road:.0f} against {proxy:.0f})", met=road >= 5 * proxy)
+    return Target(what=what, wanted=wanted, found=f"{road / proxy:.1f} times ({road:.0f} against {proxy:.0f})", met=road >= 10 * proxy)
+
+
+def _processor(figures: Mapping[str, Any]) -> Target:
+    """Broker, Redis and load generator included on both sides; the provider is not ours, and the floor has none."""
+    what, wanted = "processor time per request, uncached, against the bare floor", "at most 2 times"
+    road, floor = (_ms(figures, *path, "saturated", "cpu_ms") for path in (("road", "uncached"), ("floor",)))
+    if not road or not floor:
+        return Target(what=what, wanted=wanted, found="not measured", met=None)
+    return Target(what=what, wanted=wanted, found=f"{road / floor:.1f} times ({road:.2f} ms against {floor:.2f})", met=road <= 2 * floor)
+
+
+def _ms(figures: Mapping[str, Any], *path: str) -> float:
+    """Milliseconds per request of all programs together; 0 where it was not measured."""
+    found: Any = figures
+    for name in path:
+        found = found.get(name, {})
+    return float(sum(ms for name, ms in found.items() if name != "mock-provider"))
 
 
 def _latencies(figures: Mapping[str, Any]) -> Iterator[Target]:
-    wanted = [("uncached", "p50_ms", 30), ("uncached", "p99_ms", 120), ("exact", "p50_ms", 15), ("semantic", "p50_ms", 15)]
+    wanted = [("uncached", "p50_ms", 15), ("uncached", "p99_ms", 60), ("exact", "p50_ms", 15), ("semantic", "p50_ms", 15)]
     for scenario, quantile, most in wanted:
         found = _at(figures, "road", scenario, "steady", quantile)
         what = f"added latency at 100/s, {scenario}, {quantile.removesuffix('_ms')}"

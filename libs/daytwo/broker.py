@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
 from daytwo.codec import encode
 from daytwo.errors import RetryableError
@@ -21,8 +21,10 @@ class Partition(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Raw:
+NO_HEADERS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+class Raw(NamedTuple):
     """A record as it lies on the log. Of a repeated header the last counts."""
 
     topic: str
@@ -31,17 +33,16 @@ class Raw:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, bytes] = NO_HEADERS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to be written. The partition follows from the key."""
 
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, bytes] = NO_HEADERS
 
 
 class Sender(Protocol):
@@ -159,6 +160,6 @@ class GroupReader(Protocol):
 def outgoing(output: Output, headers: Mapping[str, bytes] | None = None) -> Outgoing:
     """A record, or the deletion of a key, as it goes to its topic. Raises ValueError or TypeError for a value that does not fit."""
     if isinstance(output, Tombstone):
-        return Outgoing(topic=output.topic.name, key=output.key.encode(), value=None, headers=headers or {})
+        return Outgoing(output.topic.name, output.key.encode(), None, headers or NO_HEADERS)
     topic: Topic[Any] = TOPIC_OF[type(output)]
-    return Outgoing(topic=topic.name, key=topic.key(output).encode(), value=encode(topic, output), headers=headers or {})
+    return Outgoing(topic.name, topic.key(output).encode(), encode(topic, output), headers or NO_HEADERS)

@@ -10,6 +10,7 @@ import io
 import json
 from functools import cache
 from importlib.resources import files
+from itertools import takewhile
 from typing import Any, Final
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -19,6 +20,9 @@ from daytwo.strict_avro import read_strictly
 from daytwo.topic import R, Record, Topic
 
 HEADER_BYTES: Final = 5
+
+_NO_RECORD: Final = (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RecursionError)
+"""What reading raises for bytes that are no record."""
 
 
 @cache
@@ -55,13 +59,47 @@ def decode(topic: Topic[R], data: bytes, *, strict: bool = False) -> R:
         reader = None if schema_id == topic.schema_id else _parsed(topic.schema_id)
         value: Any = schemaless_reader(stream, _parsed(schema_id), reader)
         record = topic.record.from_avro(value)
-    except (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RecursionError) as error:
-        raise UnreadableError("unreadable", f"the body does not fit schema {schema_id}: {error!r}") from error
+    except _NO_RECORD as error:
+        raise UnreadableError("unreadable", f"the body does not fit schema {schema_id}: {_in_short(error)}") from error
     if stream.tell() != len(data):
         raise UnreadableError("unreadable", f"{len(data) - stream.tell()} bytes behind the record", partial=record)
     if strict:
         _check_every_byte(schema_id, topic, record, data)
     return record
+
+
+def decode_head(topic: Topic[R], data: bytes) -> R:
+    """The leading texts of the record in `data`, which name it; every other field is empty. For what is too large to be decoded.
+
+    Lists of a few bytes an item become some hundred times their size in memory. Raises UnreadableError.
+    """
+    schema_id = _schema_id(topic, data)
+    empty = {field["name"]: field.get("default", _EMPTY.get(_kind(field))) for field in registry()[schema_id]["schema"]["fields"]}
+    try:
+        head: Any = schemaless_reader(io.BytesIO(data[HEADER_BYTES:]), _parsed_head(schema_id), None)
+        return topic.record.from_avro({**empty, **head})
+    except _NO_RECORD as error:
+        raise UnreadableError("unreadable", f"the head does not fit schema {schema_id}: {_in_short(error)}") from error
+
+
+_EMPTY: Final[dict[str, Any]] = {"string": "", "array": [], "map": {}}
+
+
+def _kind(field: dict[str, Any]) -> str:
+    kind = field["type"]
+    return str(kind["type"] if isinstance(kind, dict) else kind)
+
+
+@cache
+def _parsed_head(schema_id: int) -> Any:
+    schema = registry()[schema_id]["schema"]
+    texts = list(takewhile(lambda field: field["type"] == "string", schema["fields"]))
+    return parse_schema({**schema, "fields": texts})
+
+
+def _in_short(error: Exception) -> str:
+    """What went wrong, without the record: a UnicodeDecodeError's own representation holds all the bytes it stumbled over."""
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def _schema_id(topic: Topic[Any], data: bytes) -> int:

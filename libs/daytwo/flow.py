@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, NamedTuple, Protocol
 
 from daytwo.clock import Clock
 from daytwo.errors import DaytwoError
@@ -31,8 +31,7 @@ async def _nothing() -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(NamedTuple):
     """Where a record came from, and when its handler started. Times are epoch milliseconds."""
 
     service: str
@@ -84,12 +83,18 @@ class Input(Generic[R]):
     concurrent_batches: int = 2
     deadline_ms: Callable[[R], int] | None = None
     """Epoch milliseconds after which a record is not handled but ends as deadline_exceeded; None: never."""
+    most_bytes: int | None = None
+    """A larger value is not decoded: it ends as too_large, under the names that stand at its head. None: what the topic allows."""
     prepare: Callable[[int, int], Awaitable[None]] | None = None
     """Called with partition and first timestamp (epoch milliseconds) before the first record of a newly assigned partition."""
     patience_ms: int = 0
     """How long a record may wait to be read together with others, where nobody waits for its outcome: fewer reads, much less work."""
     release: Callable[[int], None] | None = None
     """Called with a partition that is no longer assigned."""
+
+    hand_over: Callable[[int, Callable[[Record], Awaitable[None]]], Awaitable[None]] | None = None
+    """Called with a partition that is being taken away, while it is still owned, and with what writes a record: the last moment to
+    tell the next owner of work that goes on here. It is not waited for longer than a few seconds."""
 
     def __post_init__(self) -> None:
         if (self.handle is None) == (self.handle_batch is None):
@@ -148,6 +153,8 @@ class Service:
     """Opens what the service owns, before anything is read. Raises RetryableError while it is not there."""
     stop: Callable[[], Awaitable[None]] = _nothing
     max_in_flight: int = 1024
-    """Records read and not finished; at this number reading pauses, at half of it it goes on."""
+    """Records of one topic read and not finished; at this number reading pauses, at half of it it goes on."""
+    max_in_flight_bytes: int = 64 * 1024 * 1024
+    """The same for the bytes of their values; the read that passes it may bring a record of each partition more."""
     views: Mapping[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     """Read-only JSON views for operators, by path, beside /health and /metrics."""

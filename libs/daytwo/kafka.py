@@ -5,19 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
 
-from daytwo.broker import GroupReader, Outgoing, Partition, Raw, Reader, Sender
+from daytwo import kafka_records
+from daytwo.broker import NO_HEADERS, GroupReader, Outgoing, Partition, Raw, Reader, Sender
 from daytwo.errors import RetryableError, TerminalError
+from daytwo.topics import TOPIC_NAMED
 
 log = logging.getLogger(__name__)
+kafka_records.install()
 
 MAX_RECORD_BYTES = 24 * 1024 * 1024
+MOST_HEADERS = 1000
 SESSION_MS = 8_000
 """A member that is silent for so long loses its partitions."""
 REQUEST_TIMEOUT_MS = SESSION_MS + 2_000
@@ -42,18 +52,39 @@ class KafkaBroker:
         return KafkaGroupReader(self.bootstrap, group, instance, topics, patience_ms=patience_ms)
 
 
-class KafkaSender:
-    """One idempotent producer. Few coroutines are in its `send` at once, for with many it collapses (aiokafka #528); any number
-    waits for acknowledgements.
+@dataclass(slots=True)
+class _Call:
+    """One call of `send`: the places of its records as they are acknowledged, and how many are not yet."""
 
-    After any failed send the sequence of a partition may have a hole, so the producer is replaced; the caller sends again.
+    places: list[tuple[int, int]]
+    open: int
+    ended: asyncio.Future[None]
+
+
+class _Waiting(NamedTuple):
+    """A record that waits for its batch, and which of its call's records it is."""
+
+    record: Outgoing
+    call: _Call
+    number: int
+
+
+class KafkaSender:
+    """One idempotent producer. What is sent to a partition while a batch of it is on its way goes together in the next one: a
+    coroutine, a future and a request for each record would cost more than the record (aiokafka #528).
+
+    After any failed batch the sequence of a partition may have a hole, so the producer is replaced; the caller sends again.
     """
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
-        self._slots = asyncio.Semaphore(64)
+        self._numbers: dict[str, list[int]] = {}
+        """The partitions of each topic, in order."""
+        self._waiting: dict[TopicPartition, deque[_Waiting]] = {}
+        """By partition with a pump at work."""
+        self._pumps: set[asyncio.Task[None]] = set()
         self._unacknowledged: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
@@ -61,37 +92,72 @@ class KafkaSender:
         return None
 
     async def stop(self) -> None:
+        if self._pumps:
+            await asyncio.wait(self._pumps, timeout=5)
         producer, self._producer = self._producer, None
         await _stopped(producer)
 
     async def send(self, records: Sequence[Outgoing]) -> Sequence[tuple[int, int]]:
-        if len(records) == 1:
-            return [await self._send(records[0])]
-        # All of them are awaited even if one fails, so that none is left with an exception nobody took.
-        results = await asyncio.gather(*map(self._send, records), return_exceptions=True)
-        if failed := [result for result in results if isinstance(result, BaseException)]:
-            raise failed[0]
-        return [result for result in results if not isinstance(result, BaseException)]
+        for record in records:
+            _check_size(record)
+        for topic in {record.topic for record in records} - self._numbers.keys():
+            await self._find(topic)
+        call = _Call([(-1, -1)] * len(records), len(records), asyncio.get_running_loop().create_future())
+        for number, record in enumerate(records):
+            partition = TopicPartition(record.topic, _partition(record.key, self._numbers[record.topic]))
+            self._put(partition, _Waiting(record, call, number))
+        if records:
+            await call.ended
+        return call.places
 
-    async def _send(self, record: Outgoing) -> tuple[int, int]:
-        producer: AIOKafkaProducer | None = None
-        acknowledged: asyncio.Future[Any] | None = None
+    async def _find(self, topic: str) -> None:
         try:
-            async with self._slots:
-                producer = self._producer or await self._open()
-                headers = list(record.headers.items())
-                acknowledged = await producer.send(record.topic, value=record.value, key=record.key, headers=headers)
+            producer = self._producer or await self._open()
+            self._numbers[topic] = sorted(await producer.partitions_for(topic))
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise RetryableError("store_unavailable", f"looking for {topic}: {error!r}") from error
+
+    def _put(self, partition: TopicPartition, waiting: _Waiting) -> None:
+        if partition in self._waiting:
+            self._waiting[partition].append(waiting)
+            return
+        self._waiting[partition] = deque([waiting])
+        pump = asyncio.create_task(self._pump(partition))
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
+
+    async def _pump(self, partition: TopicPartition) -> None:
+        """Sends one batch after another until nothing waits for this partition."""
+        waiting = self._waiting[partition]
+        try:
+            while waiting:
+                await self._send_batch(partition, waiting)
+        finally:
+            del self._waiting[partition]
+
+    async def _send_batch(self, partition: TopicPartition, waiting: deque[_Waiting]) -> None:
+        producer: AIOKafkaProducer | None = None
+        batch: list[_Waiting] = []
+        try:
+            producer = self._producer or await self._open()
+            builder = producer.create_batch()
+            while waiting and _appended(builder, waiting[0].record):
+                batch.append(waiting.popleft())
+            acknowledged = await producer.send_batch(builder, partition.topic, partition=partition.partition)
             self._unacknowledged.add(acknowledged)
-            sent = await acknowledged
-        except MessageSizeTooLargeError as error:
-            raise TerminalError("too_large", f"a record of {record.topic}: {error}") from error
+            try:
+                first = (await acknowledged).offset
+            finally:
+                self._unacknowledged.discard(acknowledged)
         except (KafkaError, OSError, TimeoutError, ValueError) as error:
             await self._replace(producer, error)
-            raise RetryableError("store_unavailable", f"sending to {record.topic}: {error!r}") from error
-        finally:
-            if acknowledged is not None:
-                self._unacknowledged.discard(acknowledged)
-        return sent.partition, sent.offset
+            unknown = RetryableError("store_unavailable", f"sending to {partition.topic}: {error!r}")
+            unknown.__cause__ = error
+            for each in batch or [waiting.popleft()]:
+                _fail(each.call, unknown)
+        else:
+            for offset, each in enumerate(batch, first):
+                _acknowledge(each, partition.partition, offset)
 
     async def _open(self) -> AIOKafkaProducer:
         async with self._opening:
@@ -127,6 +193,44 @@ class KafkaSender:
                 acknowledged.set_exception(KafkaTimeoutError("the producer was replaced"))
 
 
+def _check_size(record: Outgoing) -> None:
+    """The broker refuses a whole batch for one record that is too large, so such a record must not get into one."""
+    topic = TOPIC_NAMED.get(record.topic)
+    most = MAX_RECORD_BYTES if topic is None else topic.max_bytes
+    if len(record.value or b"") > most:
+        raise TerminalError("too_large", f"a record of {record.topic}: {len(record.value or b'')} bytes, at most {most}")
+
+
+@lru_cache(maxsize=65_536)
+def _hash(key: bytes) -> int:
+    """Several records of one key follow each other; aiokafka computes this in Python."""
+    return int(murmur2(key)) & 0x7FFF_FFFF
+
+
+def _partition(key: bytes | None, numbers: Sequence[int]) -> int:
+    """Where every Kafka client puts a key."""
+    return random.choice(numbers) if key is None else numbers[_hash(key) % len(numbers)]
+
+
+def _appended(builder: BatchBuilder, record: Outgoing) -> bool:
+    headers = list(record.headers.items())
+    return builder.append(timestamp=None, key=record.key, value=record.value, headers=headers) is not None
+
+
+def _acknowledge(each: _Waiting, partition: int, offset: int) -> None:
+    call = each.call
+    call.places[each.number] = (partition, offset)
+    call.open -= 1
+    if not call.open and not call.ended.done():
+        call.ended.set_result(None)
+
+
+def _fail(call: _Call, error: RetryableError) -> None:
+    """The others of the call may be sent all the same; whether they were is unknown to who called."""
+    if not call.ended.done():
+        call.ended.set_exception(error)
+
+
 async def _stopped(producer: AIOKafkaProducer | None) -> None:
     if producer is not None:
         with contextlib.suppress(Exception):
@@ -139,15 +243,15 @@ def _fetching(patience_ms: int) -> dict[str, Any]:
 
 
 def _raw(record: Any) -> Raw:
-    return Raw(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp,
-        key=record.key,
-        value=record.value,
-        headers=dict(record.headers) if record.headers else {},
-    )
+    headers = _headers(record.headers) if record.headers else NO_HEADERS
+    return Raw(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, headers)
+
+
+def _headers(given: Sequence[tuple[str, bytes | None]]) -> dict[str, bytes]:
+    """A producer may leave a header's value out; to us it is empty. Millions of them are named, and not kept in memory."""
+    if len(given) > MOST_HEADERS:
+        return {kafka_records.NOT_READ_HEADER: f"{len(given)} headers; at most {MOST_HEADERS}".encode()}
+    return {name: value or b"" for name, value in given}
 
 
 def _flat(batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Raw]:

@@ -51,8 +51,13 @@ class LoopSettings:
     watch_interval_s: float = 5.0
     stuck_after_s: float = 15.0
     drain_s: float = 10.0
+    hand_over_s: float = 3.0
     metrics_interval_s: float = 10.0
+    pause_after_s: float = 0.1
+    """How long a topic's records in flight are at the bound before it is paused."""
     alone_s: float = 0.05
+    """The moment in which a suspect starts alone, or with few others; it is shorter where all of them would take `all_alone_s`."""
+    all_alone_s: float = 5.0
     marks: Path | None = None
 
 
@@ -62,11 +67,17 @@ class _Lane:
 
     source: Input[Any]
     in_flight: int = 0
+    bytes: int = 0
+    full_since: float | None = None
     paused: bool = False
     waiting: deque[Raw] = field(default_factory=deque)
     """For `handle_batch`: what no batch has taken yet."""
     busy: set[Key] = field(default_factory=set)
     batches: int = 0
+
+    def count(self, raw: Raw, number: int) -> None:
+        self.in_flight += number
+        self.bytes += number * len(raw.value or b"")
 
 
 class Loop:
@@ -105,7 +116,7 @@ class Loop:
             instance += "-patient"
         patience_ms = min(source.patience_ms for source in self._inputs)
         self._group = broker.group(service.name, instance, [source.topic.name for source in self._inputs], patience_ms=patience_ms)
-        self._group.before_revocation = self._commit
+        self._group.before_revocation = self._revoked
         self._worker = Worker(service.name, sender, world.clock, world.rng, metrics, self._group)
         self._following = Following(service.followers if leader is None else (), broker, self._worker, world.clock)
         self._lanes = {source.topic.name: _Lane(source) for source in self._inputs}
@@ -113,12 +124,16 @@ class Loop:
         self._preparing: dict[Partition, list[Raw]] = {}
         self._chains: dict[Key, deque[Raw]] = defaultdict(deque)
         self._running: set[RecordId] = set()
+        self._again: set[RecordId] = set()
+        """Of these, what waits to be handled once more."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._epoch = 0
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._suspects = Suspects(self._settings.marks / f"{instance}-{service.name}.marks" if self._settings.marks else None)
-        self._alone = asyncio.Lock()
+        self._alone = asyncio.Semaphore(self._suspects.company)
+        turns = max(1, len(self._suspects) // self._suspects.company)
+        self._alone_s = min(self._settings.alone_s, self._settings.all_alone_s / turns)
         self._still_since: dict[Partition, tuple[int, float]] = {}
         self._last_read = 0.0
         self._saw = 0.0
@@ -208,22 +223,35 @@ class Loop:
                 self._last_read = self._clock.monotonic()
 
     def _balance(self) -> int:
-        """Pauses topics whose records in flight are at the bound, lets them go on at half of it; returns how many may be read."""
-        bound = self.service.max_in_flight
+        """Pauses topics whose records in flight stay at the bound, lets them go on at half of it; returns how many may be read."""
+        bound, most_bytes = self.service.max_in_flight, self.service.max_in_flight_bytes
         for topic, lane in self._lanes.items():
-            full = lane.in_flight >= bound if not lane.paused else lane.in_flight > bound // 2
-            if len(self._lanes) > 1 and full != lane.paused:
+            used = max(lane.in_flight / bound, lane.bytes / most_bytes)
+            pause = used > 0.5 if lane.paused else self._stays_full(lane, used)
+            if len(self._lanes) > 1 and pause != lane.paused:
                 partitions = [p for p in self._group.assignment() if p.topic == topic]
-                (self._group.pause if full else self._group.resume)(partitions)
-                lane.paused = full
-        return min((bound - lane.in_flight for lane in self._lanes.values() if not lane.paused), default=0)
+                (self._group.pause if pause else self._group.resume)(partitions)
+                lane.paused = pause
+        reading = [lane for lane in self._lanes.values() if not lane.paused]
+        return min((bound - lane.in_flight if lane.bytes < most_bytes else 0 for lane in reading), default=0)
+
+    def _stays_full(self, lane: _Lane, used: float) -> bool:
+        """A pause costs up to half a second: what comes after it waits for a fetch that waits for other topics. So not for a moment."""
+        if used < 1:
+            lane.full_since = None
+            return False
+        now = self._clock.monotonic()
+        lane.full_since = now if lane.full_since is None else lane.full_since
+        return now - lane.full_since >= self._settings.pause_after_s
 
     def _reassigned(self) -> None:
         """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""
         self._epoch = self._group.epoch
         for raw in self._not_started():
-            self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
-            self._lanes[raw.topic].in_flight -= 1
+            record = RecordId(raw.topic, raw.partition, raw.offset)
+            # What was to be handled once more is at work still.
+            (self._again if record in self._again else self._running).discard(record)
+            self._lanes[raw.topic].count(raw, -1)
         for partition in self._progress:
             release = self._lanes[partition.topic].source.release
             if release is not None:
@@ -255,18 +283,29 @@ class Loop:
                 self._preparing[partition] = []
                 self._spawn(self._prepare(source, partition, raw.timestamp_ms, self._epoch))
         progress.started(raw.offset)
-        if RecordId(raw.topic, raw.partition, raw.offset) in self._running:
-            return  # read again after a rebalance while it is still at work
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._running:
+            # Read again after a rebalance while it is still at work. Not started twice, unless one before it of its key is handled
+            # again: what comes last must be handled last.
+            if record in self._again or not self._waits_before(raw):
+                return
+            self._again.add(record)
         self._begin(raw)
 
     def _begin(self, raw: Raw) -> None:
         partition = Partition(raw.topic, raw.partition)
         self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
-        self._lanes[raw.topic].in_flight += 1
+        self._lanes[raw.topic].count(raw, 1)
         if partition in self._preparing:
             self._preparing[partition].append(raw)
         else:
             self._schedule(raw)
+
+    def _waits_before(self, raw: Raw) -> bool:
+        """Whether an earlier record of its key has been read and not been started."""
+        waiting = [*self._preparing.get(Partition(raw.topic, raw.partition), ()), *self._lanes[raw.topic].waiting]
+        waiting += list(self._chains.get((raw.topic, raw.key), ()))[1:]
+        return any((each.key, each.partition) == (raw.key, raw.partition) and each.offset < raw.offset for each in waiting)
 
     async def _prepare(self, source: Input[Any], partition: Partition, timestamp_ms: int, epoch: int) -> None:
         assert source.prepare is not None
@@ -328,11 +367,11 @@ class Loop:
             self._suspects.end(record)
 
     async def _begin_alone(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
-        """Starts a suspect with no other suspect starting at the same time; should the process die now, it is the one."""
+        """Starts a suspect with no other suspect, or few, starting at the same time; should the process die now, it is the one."""
         async with self._alone:
             self._suspects.alone(record, alone=True)
             work = asyncio.ensure_future(self._worker.one(lane.source, raw))
-            await asyncio.wait((work,), timeout=self._settings.alone_s)
+            await asyncio.wait((work,), timeout=self._alone_s)
             self._suspects.alone(record, alone=False)
         await work
 
@@ -387,16 +426,24 @@ class Loop:
             self._finished(lane, raw)
 
     def _finished(self, lane: _Lane, raw: Raw) -> None:
-        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
-        lane.in_flight -= 1
+        lane.count(raw, -1)
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._again:
+            self._again.discard(record)
+            return
+        self._running.discard(record)
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None:
             progress.finished(raw.offset)
 
     def _left(self, lane: _Lane, raw: Raw) -> None:
         """Whoever owns the partition now reads the record again; where that is this loop and it has, it was passed over as at work."""
-        self._running.discard(RecordId(raw.topic, raw.partition, raw.offset))
-        lane.in_flight -= 1
+        lane.count(raw, -1)
+        record = RecordId(raw.topic, raw.partition, raw.offset)
+        if record in self._again:
+            self._again.discard(record)
+            return
+        self._running.discard(record)
         progress = self._progress.get(Partition(raw.topic, raw.partition))
         if progress is not None and self._epoch == self._group.epoch and progress.is_open(raw.offset):
             self._begin(raw)
@@ -421,6 +468,11 @@ class Loop:
             await self._commit()
 
     async def _commit(self) -> None:
+        # What was done for an older assignment would set back what its next owner has committed since.
+        if self._group.epoch == self._epoch:
+            await self._commit_done()
+
+    async def _commit_done(self) -> None:
         moved = {}
         for partition, progress in self._progress.items():
             if (offset := progress.committable()) > progress.committed:
@@ -433,8 +485,24 @@ class Loop:
             log.warning("not committed, will be read again: %s", error)
             return
         for partition, offset in moved.items():
+            self._suspects.committed(partition.topic, partition.number, offset)
             if partition in self._progress:
                 self._progress[partition].committed = offset
+
+    async def _revoked(self) -> None:
+        """Partitions are being taken away, and are ours for this moment still."""
+        # First: what is known to be done is forgotten as soon as reading notices. Of an assignment before this one it is too old.
+        if self._group.epoch == self._epoch + 1:
+            await self._commit_done()
+        handing = [
+            asyncio.ensure_future(source.hand_over(partition.number, self._worker.write_ahead))
+            for partition in self._group.assignment()
+            if (source := self._lanes[partition.topic].source).hand_over is not None
+        ]
+        if handing:
+            _, late = await asyncio.wait(handing, timeout=self._settings.hand_over_s)
+            for task in late:
+                task.cancel()
 
     async def _watch(self) -> None:
         sampled = self._saw = self._clock.monotonic()
@@ -482,7 +550,8 @@ class Loop:
             raise StuckError(f"{partition} stands at {position} while its end is {end}")
 
     def _full(self, topic: str) -> bool:
-        return self._lanes[topic].in_flight > self.service.max_in_flight // 2
+        lane = self._lanes[topic]
+        return 2 * lane.in_flight > self.service.max_in_flight or 2 * lane.bytes > self.service.max_in_flight_bytes
 
     async def _sample(self) -> None:
         samples = list(self._metrics.samples(self.service.name, self._world.instance(self.service.name), self._clock.now_ms()))

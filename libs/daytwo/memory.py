@@ -40,18 +40,24 @@ class MemoryBroker:
         """All records of a topic, by partition and offset."""
         return [record for partition in self.partitions(topic) for record in self.logs[partition]]
 
+    def partition_of(self, record: Outgoing) -> Partition:
+        return Partition(record.topic, zlib.crc32(record.key or b"") % TOPIC_NAMED[record.topic].partitions)
+
     def append(self, record: Outgoing) -> tuple[int, int]:
-        topic = TOPIC_NAMED[record.topic]
-        if len(record.value or b"") > topic.max_bytes:
+        return self.append_at(record, self.clock.now_ms())
+
+    def append_at(self, record: Outgoing, timestamp_ms: int) -> tuple[int, int]:
+        """Partition and offset. The time is that of the writer's clock, epoch milliseconds."""
+        if len(record.value or b"") > TOPIC_NAMED[record.topic].max_bytes:
             raise TerminalError("too_large", f"a record of {record.topic}")
-        partition = Partition(record.topic, zlib.crc32(record.key or b"") % topic.partitions)
+        partition = self.partition_of(record)
         log = self.logs[partition]
         log.append(
             Raw(
                 topic=record.topic,
                 partition=partition.number,
                 offset=len(log),
-                timestamp_ms=self.clock.now_ms(),
+                timestamp_ms=timestamp_ms,
                 key=record.key,
                 value=record.value,
                 headers=record.headers,

@@ -20,6 +20,7 @@ REASONS: Final[dict[str, str]] = {
     "bad_signature": "The signature is not that of a key of the tenant over these bytes.",
     "id_reused": "The request id was used before with other content.",
     "deadline_in_past": "The deadline had passed when the request arrived.",
+    "overloaded": "Too many requests are before it; refused before anything was reserved. retry_after_ms says when to try again.",
     # money and models
     "unknown_model": "No deployment serves this model or alias, or the tenant may not use it.",
     "unpriced_model": "No price is known for a deployment of this model; an unknown price is refused, never free.",

@@ -1,5 +1,8 @@
 """The records of every topic, as frozen dataclasses.
 
+Beside each stands a class of the same slots that is not frozen: `from_avro` fills one and then makes it a record, for the
+`__init__` of a frozen dataclass takes five times as long.
+
 Generated from schemas/ by `make schemas`; do not edit.
 """
 
@@ -31,14 +34,16 @@ class Quote:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Quote:
-        return cls(
-            deployment=value["deployment"],
-            input_nano_per_mtok=value["input_nano_per_mtok"],
-            cached_input_nano_per_mtok=value["cached_input_nano_per_mtok"],
-            output_nano_per_mtok=value["output_nano_per_mtok"],
-            request_nano=value["request_nano"],
-            source=value["source"],
-        )
+        new: Any = _Quote()
+        new.deployment = value["deployment"]
+        new.input_nano_per_mtok = value["input_nano_per_mtok"]
+        new.cached_input_nano_per_mtok = value["cached_input_nano_per_mtok"]
+        new.output_nano_per_mtok = value["output_nano_per_mtok"]
+        new.request_nano = value["request_nano"]
+        new.source = value["source"]
+        new.__class__ = Quote
+        made: Quote = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -49,6 +54,10 @@ class Quote:
             "request_nano": int64(self.request_nano),
             "source": self.source,
         }
+
+
+class _Quote:
+    __slots__ = Quote.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +81,17 @@ class Admission:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Admission:
-        return cls(
-            cache_only=value["cache_only"],
-            reserved_nano=value["reserved_nano"],
-            input_tokens_bound=value["input_tokens_bound"],
-            attempts_bound=int32(value["attempts_bound"]),
-            quotes=tuple([Quote.from_avro(item) for item in value["quotes"]]),
-            reason=value["reason"],
-            retry_at_ms=value["retry_at_ms"],
-        )
+        new: Any = _Admission()
+        new.cache_only = value["cache_only"]
+        new.reserved_nano = value["reserved_nano"]
+        new.input_tokens_bound = value["input_tokens_bound"]
+        new.attempts_bound = int32(value["attempts_bound"])
+        new.quotes = tuple([Quote.from_avro(item) for item in value["quotes"]])
+        new.reason = value["reason"]
+        new.retry_at_ms = value["retry_at_ms"]
+        new.__class__ = Admission
+        made: Admission = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -92,6 +103,10 @@ class Admission:
             "reason": self.reason,
             "retry_at_ms": None if self.retry_at_ms is None else int64(self.retry_at_ms),
         }
+
+
+class _Admission:
+    __slots__ = Admission.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +124,14 @@ class Vector:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Vector:
-        return cls(
-            model=value["model"],
-            version=value["version"],
-            dimension=int32(value["dimension"]),
-            values=value["values"],
-        )
+        new: Any = _Vector()
+        new.model = value["model"]
+        new.version = value["version"]
+        new.dimension = int32(value["dimension"])
+        new.values = value["values"]
+        new.__class__ = Vector
+        made: Vector = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -123,6 +140,10 @@ class Vector:
             "dimension": int32(self.dimension),
             "values": self.values,
         }
+
+
+class _Vector:
+    __slots__ = Vector.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +159,13 @@ class ToolCall:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ToolCall:
-        return cls(
-            id=value["id"],
-            name=value["name"],
-            arguments=value["arguments"],
-        )
+        new: Any = _ToolCall()
+        new.id = value["id"]
+        new.name = value["name"]
+        new.arguments = value["arguments"]
+        new.__class__ = ToolCall
+        made: ToolCall = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -150,6 +173,10 @@ class ToolCall:
             "name": self.name,
             "arguments": self.arguments,
         }
+
+
+class _ToolCall:
+    __slots__ = ToolCall.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,13 +196,15 @@ class Message:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Message:
-        return cls(
-            role=value["role"],
-            content=value["content"],
-            name=value["name"],
-            tool_calls=tuple([ToolCall.from_avro(item) for item in value["tool_calls"]]),
-            tool_call_id=value["tool_call_id"],
-        )
+        new: Any = _Message()
+        new.role = value["role"]
+        new.content = value["content"]
+        new.name = value["name"]
+        new.tool_calls = tuple([ToolCall.from_avro(item) for item in value["tool_calls"]])
+        new.tool_call_id = value["tool_call_id"]
+        new.__class__ = Message
+        made: Message = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -185,6 +214,10 @@ class Message:
             "tool_calls": [item.to_avro() for item in self.tool_calls],
             "tool_call_id": self.tool_call_id,
         }
+
+
+class _Message:
+    __slots__ = Message.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,13 +237,15 @@ class Citation:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Citation:
-        return cls(
-            number=int32(value["number"]),
-            chunk_id=value["chunk_id"],
-            source=value["source"],
-            title=value["title"],
-            score=value["score"],
-        )
+        new: Any = _Citation()
+        new.number = int32(value["number"])
+        new.chunk_id = value["chunk_id"]
+        new.source = value["source"]
+        new.title = value["title"]
+        new.score = value["score"]
+        new.__class__ = Citation
+        made: Citation = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -220,6 +255,10 @@ class Citation:
             "title": self.title,
             "score": double(self.score),
         }
+
+
+class _Citation:
+    __slots__ = Citation.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,11 +274,13 @@ class Usage:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Usage:
-        return cls(
-            input_tokens=value["input_tokens"],
-            cached_input_tokens=value["cached_input_tokens"],
-            output_tokens=value["output_tokens"],
-        )
+        new: Any = _Usage()
+        new.input_tokens = value["input_tokens"]
+        new.cached_input_tokens = value["cached_input_tokens"]
+        new.output_tokens = value["output_tokens"]
+        new.__class__ = Usage
+        made: Usage = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -247,6 +288,10 @@ class Usage:
             "cached_input_tokens": int64(self.cached_input_tokens),
             "output_tokens": int64(self.output_tokens),
         }
+
+
+class _Usage:
+    __slots__ = Usage.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,25 +335,27 @@ class AnswerLearned:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AnswerLearned:
-        return cls(
-            answer_id=value["answer_id"],
-            tenant=value["tenant"],
-            question=value["question"],
-            scope=value["scope"],
-            question_text=value["question_text"],
-            single_turn=value["single_turn"],
-            vector=None if value["vector"] is None else Vector.from_avro(value["vector"]),
-            message=Message.from_avro(value["message"]),
-            finish_reason=value["finish_reason"],
-            citations=tuple([Citation.from_avro(item) for item in value["citations"]]),
-            usage=Usage.from_avro(value["usage"]),
-            cost_nano=value["cost_nano"],
-            deployment=value["deployment"],
-            model=value["model"],
-            request_id=value["request_id"],
-            learned_at_ms=value["learned_at_ms"],
-            expires_at_ms=value["expires_at_ms"],
-        )
+        new: Any = _AnswerLearned()
+        new.answer_id = value["answer_id"]
+        new.tenant = value["tenant"]
+        new.question = value["question"]
+        new.scope = value["scope"]
+        new.question_text = value["question_text"]
+        new.single_turn = value["single_turn"]
+        new.vector = None if value["vector"] is None else Vector.from_avro(value["vector"])
+        new.message = Message.from_avro(value["message"])
+        new.finish_reason = value["finish_reason"]
+        new.citations = tuple([Citation.from_avro(item) for item in value["citations"]])
+        new.usage = Usage.from_avro(value["usage"])
+        new.cost_nano = value["cost_nano"]
+        new.deployment = value["deployment"]
+        new.model = value["model"]
+        new.request_id = value["request_id"]
+        new.learned_at_ms = value["learned_at_ms"]
+        new.expires_at_ms = value["expires_at_ms"]
+        new.__class__ = AnswerLearned
+        made: AnswerLearned = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -330,6 +377,10 @@ class AnswerLearned:
             "learned_at_ms": int64(self.learned_at_ms),
             "expires_at_ms": int64(self.expires_at_ms),
         }
+
+
+class _AnswerLearned:
+    __slots__ = AnswerLearned.__slots__
 
 AttemptOutcome = Literal["succeeded", "failed", "unknown"]
 """How one call of a provider ended. unknown: it may have been charged; it counts in full."""
@@ -376,25 +427,27 @@ class AttemptFinished:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptFinished:
-        return cls(
-            attempt_id=value["attempt_id"],
-            request_id=value["request_id"],
-            tenant=value["tenant"],
-            session=value["session"],
-            number=int32(value["number"]),
-            deployment=value["deployment"],
-            model=value["model"],
-            outcome=value["outcome"],
-            reason=value["reason"],
-            status=int32(value["status"]),
-            message=None if value["message"] is None else Message.from_avro(value["message"]),
-            finish_reason=value["finish_reason"],
-            usage=Usage.from_avro(value["usage"]),
-            cost_nano=value["cost_nano"],
-            retry_after_ms=value["retry_after_ms"],
-            latency_ms=value["latency_ms"],
-            ended_at_ms=value["ended_at_ms"],
-        )
+        new: Any = _AttemptFinished()
+        new.attempt_id = value["attempt_id"]
+        new.request_id = value["request_id"]
+        new.tenant = value["tenant"]
+        new.session = value["session"]
+        new.number = int32(value["number"])
+        new.deployment = value["deployment"]
+        new.model = value["model"]
+        new.outcome = value["outcome"]
+        new.reason = value["reason"]
+        new.status = int32(value["status"])
+        new.message = None if value["message"] is None else Message.from_avro(value["message"])
+        new.finish_reason = value["finish_reason"]
+        new.usage = Usage.from_avro(value["usage"])
+        new.cost_nano = value["cost_nano"]
+        new.retry_after_ms = value["retry_after_ms"]
+        new.latency_ms = value["latency_ms"]
+        new.ended_at_ms = value["ended_at_ms"]
+        new.__class__ = AttemptFinished
+        made: AttemptFinished = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -418,12 +471,16 @@ class AttemptFinished:
         }
 
 
+class _AttemptFinished:
+    __slots__ = AttemptFinished.__slots__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted:
     """Written, and acknowledged, before a provider is called."""
 
     attempt_id: str
-    """uuid5 of request and number; the provider gets it in the header x-daytwo-attempt."""
+    """uuid5 of tenant, request, number and router; the provider gets it in the header x-daytwo-attempt."""
     request_id: str
     """Id of the request."""
     tenant: str
@@ -440,20 +497,28 @@ class AttemptStarted:
     """Nano-dollars this attempt costs at most."""
     started_at_ms: int
     """When, epoch milliseconds."""
+    router: str = ""
+    """Instance of the inference-router that makes it: part of its id, so that no two routers ever make the same attempt."""
+    continues_until_ms: int = 0
+    """Above 0 in a record written again when its partition went to another router: the call goes on at the first, and has its end on the journal by then, epoch milliseconds."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptStarted:
-        return cls(
-            attempt_id=value["attempt_id"],
-            request_id=value["request_id"],
-            tenant=value["tenant"],
-            session=value["session"],
-            number=int32(value["number"]),
-            deployment=value["deployment"],
-            model=value["model"],
-            bound_nano=value["bound_nano"],
-            started_at_ms=value["started_at_ms"],
-        )
+        new: Any = _AttemptStarted()
+        new.attempt_id = value["attempt_id"]
+        new.request_id = value["request_id"]
+        new.tenant = value["tenant"]
+        new.session = value["session"]
+        new.number = int32(value["number"])
+        new.deployment = value["deployment"]
+        new.model = value["model"]
+        new.bound_nano = value["bound_nano"]
+        new.started_at_ms = value["started_at_ms"]
+        new.router = value["router"]
+        new.continues_until_ms = value["continues_until_ms"]
+        new.__class__ = AttemptStarted
+        made: AttemptStarted = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -466,7 +531,13 @@ class AttemptStarted:
             "model": self.model,
             "bound_nano": int64(self.bound_nano),
             "started_at_ms": int64(self.started_at_ms),
+            "router": self.router,
+            "continues_until_ms": int64(self.continues_until_ms),
         }
+
+
+class _AttemptStarted:
+    __slots__ = AttemptStarted.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,14 +559,16 @@ class AttemptSummary:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptSummary:
-        return cls(
-            attempt_id=value["attempt_id"],
-            deployment=value["deployment"],
-            outcome=value["outcome"],
-            reason=value["reason"],
-            latency_ms=value["latency_ms"],
-            cost_nano=value["cost_nano"],
-        )
+        new: Any = _AttemptSummary()
+        new.attempt_id = value["attempt_id"]
+        new.deployment = value["deployment"]
+        new.outcome = value["outcome"]
+        new.reason = value["reason"]
+        new.latency_ms = value["latency_ms"]
+        new.cost_nano = value["cost_nano"]
+        new.__class__ = AttemptSummary
+        made: AttemptSummary = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -506,6 +579,10 @@ class AttemptSummary:
             "latency_ms": double(self.latency_ms),
             "cost_nano": int64(self.cost_nano),
         }
+
+
+class _AttemptSummary:
+    __slots__ = AttemptSummary.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -525,13 +602,15 @@ class CacheMatch:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> CacheMatch:
-        return cls(
-            kind=value["kind"],
-            answer_id=value["answer_id"],
-            question=value["question"],
-            similarity=value["similarity"],
-            age_ms=value["age_ms"],
-        )
+        new: Any = _CacheMatch()
+        new.kind = value["kind"]
+        new.answer_id = value["answer_id"]
+        new.question = value["question"]
+        new.similarity = value["similarity"]
+        new.age_ms = value["age_ms"]
+        new.__class__ = CacheMatch
+        made: CacheMatch = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -541,6 +620,10 @@ class CacheMatch:
             "similarity": double(self.similarity),
             "age_ms": int64(self.age_ms),
         }
+
+
+class _CacheMatch:
+    __slots__ = CacheMatch.__slots__
 
 CacheMode = Literal["use", "refresh", "off"]
 """use: read and learn. refresh: do not read, but learn. off: neither."""
@@ -559,11 +642,13 @@ class CachePolicy:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> CachePolicy:
-        return cls(
-            enabled=value["enabled"],
-            threshold=value["threshold"],
-            ttl_s=value["ttl_s"],
-        )
+        new: Any = _CachePolicy()
+        new.enabled = value["enabled"]
+        new.threshold = value["threshold"]
+        new.ttl_s = value["ttl_s"]
+        new.__class__ = CachePolicy
+        made: CachePolicy = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -571,6 +656,10 @@ class CachePolicy:
             "threshold": double(self.threshold),
             "ttl_s": int64(self.ttl_s),
         }
+
+
+class _CachePolicy:
+    __slots__ = CachePolicy.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -586,11 +675,13 @@ class Cap:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Cap:
-        return cls(
-            scope=value["scope"],
-            period=value["period"],
-            limit_nano=value["limit_nano"],
-        )
+        new: Any = _Cap()
+        new.scope = value["scope"]
+        new.period = value["period"]
+        new.limit_nano = value["limit_nano"]
+        new.__class__ = Cap
+        made: Cap = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -598,6 +689,10 @@ class Cap:
             "period": self.period,
             "limit_nano": int64(self.limit_nano),
         }
+
+
+class _Cap:
+    __slots__ = Cap.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -635,22 +730,24 @@ class ChunkAccepted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ChunkAccepted:
-        return cls(
-            document_id=value["document_id"],
-            tenant=value["tenant"],
-            collection=value["collection"],
-            source=value["source"],
-            version=value["version"],
-            chunk_id=value["chunk_id"],
-            index=int32(value["index"]),
-            count=int32(value["count"]),
-            text=value["text"],
-            title=value["title"],
-            category=value["category"],
-            published_at_ms=value["published_at_ms"],
-            metadata=value["metadata"],
-            traceparent=value["traceparent"],
-        )
+        new: Any = _ChunkAccepted()
+        new.document_id = value["document_id"]
+        new.tenant = value["tenant"]
+        new.collection = value["collection"]
+        new.source = value["source"]
+        new.version = value["version"]
+        new.chunk_id = value["chunk_id"]
+        new.index = int32(value["index"])
+        new.count = int32(value["count"])
+        new.text = value["text"]
+        new.title = value["title"]
+        new.category = value["category"]
+        new.published_at_ms = value["published_at_ms"]
+        new.metadata = value["metadata"]
+        new.traceparent = value["traceparent"]
+        new.__class__ = ChunkAccepted
+        made: ChunkAccepted = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -671,6 +768,10 @@ class ChunkAccepted:
         }
 
 
+class _ChunkAccepted:
+    __slots__ = ChunkAccepted.__slots__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkEmbedded:
     """A chunk with its embedding."""
@@ -682,16 +783,22 @@ class ChunkEmbedded:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ChunkEmbedded:
-        return cls(
-            chunk=ChunkAccepted.from_avro(value["chunk"]),
-            vector=None if value["vector"] is None else Vector.from_avro(value["vector"]),
-        )
+        new: Any = _ChunkEmbedded()
+        new.chunk = ChunkAccepted.from_avro(value["chunk"])
+        new.vector = None if value["vector"] is None else Vector.from_avro(value["vector"])
+        new.__class__ = ChunkEmbedded
+        made: ChunkEmbedded = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
             "chunk": self.chunk.to_avro(),
             "vector": None if self.vector is None else ("daytwo.Vector", self.vector.to_avro()),
         }
+
+
+class _ChunkEmbedded:
+    __slots__ = ChunkEmbedded.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -729,22 +836,24 @@ class DeadLetter:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> DeadLetter:
-        return cls(
-            service=value["service"],
-            topic=value["topic"],
-            partition=int32(value["partition"]),
-            offset=value["offset"],
-            timestamp_ms=value["timestamp_ms"],
-            key=value["key"],
-            value=value["value"],
-            headers=value["headers"],
-            reason=value["reason"],
-            detail=value["detail"],
-            traceback=value["traceback"],
-            request_id=value["request_id"],
-            tenant=value["tenant"],
-            failed_at_ms=value["failed_at_ms"],
-        )
+        new: Any = _DeadLetter()
+        new.service = value["service"]
+        new.topic = value["topic"]
+        new.partition = int32(value["partition"])
+        new.offset = value["offset"]
+        new.timestamp_ms = value["timestamp_ms"]
+        new.key = value["key"]
+        new.value = value["value"]
+        new.headers = value["headers"]
+        new.reason = value["reason"]
+        new.detail = value["detail"]
+        new.traceback = value["traceback"]
+        new.request_id = value["request_id"]
+        new.tenant = value["tenant"]
+        new.failed_at_ms = value["failed_at_ms"]
+        new.__class__ = DeadLetter
+        made: DeadLetter = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -763,6 +872,10 @@ class DeadLetter:
             "tenant": self.tenant,
             "failed_at_ms": int64(self.failed_at_ms),
         }
+
+
+class _DeadLetter:
+    __slots__ = DeadLetter.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -794,19 +907,21 @@ class DeploymentConfigured:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> DeploymentConfigured:
-        return cls(
-            deployment=value["deployment"],
-            active=value["active"],
-            provider=value["provider"],
-            model=value["model"],
-            base_url=value["base_url"],
-            api_key_env=value["api_key_env"],
-            aliases=tuple(value["aliases"]),
-            priority=int32(value["priority"]),
-            weight=int32(value["weight"]),
-            timeout_ms=value["timeout_ms"],
-            max_in_flight=int32(value["max_in_flight"]),
-        )
+        new: Any = _DeploymentConfigured()
+        new.deployment = value["deployment"]
+        new.active = value["active"]
+        new.provider = value["provider"]
+        new.model = value["model"]
+        new.base_url = value["base_url"]
+        new.api_key_env = value["api_key_env"]
+        new.aliases = tuple(value["aliases"])
+        new.priority = int32(value["priority"])
+        new.weight = int32(value["weight"])
+        new.timeout_ms = value["timeout_ms"]
+        new.max_in_flight = int32(value["max_in_flight"])
+        new.__class__ = DeploymentConfigured
+        made: DeploymentConfigured = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -822,6 +937,10 @@ class DeploymentConfigured:
             "timeout_ms": int64(self.timeout_ms),
             "max_in_flight": int32(self.max_in_flight),
         }
+
+
+class _DeploymentConfigured:
+    __slots__ = DeploymentConfigured.__slots__
 
 DocumentOutcome = Literal["indexed", "removed", "refused", "failed"]
 """How a document ended."""
@@ -858,20 +977,22 @@ class DocumentFinished:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> DocumentFinished:
-        return cls(
-            document_id=value["document_id"],
-            tenant=value["tenant"],
-            collection=value["collection"],
-            source=value["source"],
-            outcome=value["outcome"],
-            reason=value["reason"],
-            detail=value["detail"],
-            version=value["version"],
-            chunks=int32(value["chunks"]),
-            metadata=value["metadata"],
-            traceparent=value["traceparent"],
-            finished_at_ms=value["finished_at_ms"],
-        )
+        new: Any = _DocumentFinished()
+        new.document_id = value["document_id"]
+        new.tenant = value["tenant"]
+        new.collection = value["collection"]
+        new.source = value["source"]
+        new.outcome = value["outcome"]
+        new.reason = value["reason"]
+        new.detail = value["detail"]
+        new.version = value["version"]
+        new.chunks = int32(value["chunks"])
+        new.metadata = value["metadata"]
+        new.traceparent = value["traceparent"]
+        new.finished_at_ms = value["finished_at_ms"]
+        new.__class__ = DocumentFinished
+        made: DocumentFinished = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -888,6 +1009,10 @@ class DocumentFinished:
             "traceparent": self.traceparent,
             "finished_at_ms": int64(self.finished_at_ms),
         }
+
+
+class _DocumentFinished:
+    __slots__ = DocumentFinished.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -919,19 +1044,21 @@ class DocumentSubmitted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> DocumentSubmitted:
-        return cls(
-            document_id=value["document_id"],
-            tenant=value["tenant"],
-            collection=value["collection"],
-            source=value["source"],
-            content=value["content"],
-            media_type=value["media_type"],
-            title=value["title"],
-            category=value["category"],
-            published_at_ms=value["published_at_ms"],
-            metadata=value["metadata"],
-            traceparent=value["traceparent"],
-        )
+        new: Any = _DocumentSubmitted()
+        new.document_id = value["document_id"]
+        new.tenant = value["tenant"]
+        new.collection = value["collection"]
+        new.source = value["source"]
+        new.content = value["content"]
+        new.media_type = value["media_type"]
+        new.title = value["title"]
+        new.category = value["category"]
+        new.published_at_ms = value["published_at_ms"]
+        new.metadata = value["metadata"]
+        new.traceparent = value["traceparent"]
+        new.__class__ = DocumentSubmitted
+        made: DocumentSubmitted = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -947,6 +1074,10 @@ class DocumentSubmitted:
             "metadata": self.metadata,
             "traceparent": self.traceparent,
         }
+
+
+class _DocumentSubmitted:
+    __slots__ = DocumentSubmitted.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -968,14 +1099,16 @@ class Grounding:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Grounding:
-        return cls(
-            collection=value["collection"],
-            sources=tuple(value["sources"]),
-            categories=tuple(value["categories"]),
-            after_ms=value["after_ms"],
-            before_ms=value["before_ms"],
-            top_k=int32(value["top_k"]),
-        )
+        new: Any = _Grounding()
+        new.collection = value["collection"]
+        new.sources = tuple(value["sources"])
+        new.categories = tuple(value["categories"])
+        new.after_ms = value["after_ms"]
+        new.before_ms = value["before_ms"]
+        new.top_k = int32(value["top_k"])
+        new.__class__ = Grounding
+        made: Grounding = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -986,6 +1119,10 @@ class Grounding:
             "before_ms": None if self.before_ms is None else int64(self.before_ms),
             "top_k": int32(self.top_k),
         }
+
+
+class _Grounding:
+    __slots__ = Grounding.__slots__
 
 Lane = Literal["interactive", "batch"]
 """Priority: interactive goes before batch where they compete."""
@@ -1010,14 +1147,16 @@ class MetricSampled:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> MetricSampled:
-        return cls(
-            service=value["service"],
-            instance=value["instance"],
-            name=value["name"],
-            labels=value["labels"],
-            value=value["value"],
-            at_ms=value["at_ms"],
-        )
+        new: Any = _MetricSampled()
+        new.service = value["service"]
+        new.instance = value["instance"]
+        new.name = value["name"]
+        new.labels = value["labels"]
+        new.value = value["value"]
+        new.at_ms = value["at_ms"]
+        new.__class__ = MetricSampled
+        made: MetricSampled = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1028,6 +1167,10 @@ class MetricSampled:
             "value": double(self.value),
             "at_ms": int64(self.at_ms),
         }
+
+
+class _MetricSampled:
+    __slots__ = MetricSampled.__slots__
 
 Outcome = Literal["answered", "answered_in_part", "escalated", "refused", "expired", "failed"]
 """How a request ended. Every request ends in exactly one of these."""
@@ -1052,14 +1195,16 @@ class Passage:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Passage:
-        return cls(
-            chunk_id=value["chunk_id"],
-            source=value["source"],
-            title=value["title"],
-            category=value["category"],
-            text=value["text"],
-            score=value["score"],
-        )
+        new: Any = _Passage()
+        new.chunk_id = value["chunk_id"]
+        new.source = value["source"]
+        new.title = value["title"]
+        new.category = value["category"]
+        new.text = value["text"]
+        new.score = value["score"]
+        new.__class__ = Passage
+        made: Passage = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1070,6 +1215,10 @@ class Passage:
             "text": self.text,
             "score": double(self.score),
         }
+
+
+class _Passage:
+    __slots__ = Passage.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1095,16 +1244,18 @@ class PriceConfigured:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> PriceConfigured:
-        return cls(
-            provider=value["provider"],
-            model=value["model"],
-            valid_from_ms=value["valid_from_ms"],
-            active=value["active"],
-            input_nano_per_mtok=value["input_nano_per_mtok"],
-            cached_input_nano_per_mtok=value["cached_input_nano_per_mtok"],
-            output_nano_per_mtok=value["output_nano_per_mtok"],
-            request_nano=value["request_nano"],
-        )
+        new: Any = _PriceConfigured()
+        new.provider = value["provider"]
+        new.model = value["model"]
+        new.valid_from_ms = value["valid_from_ms"]
+        new.active = value["active"]
+        new.input_nano_per_mtok = value["input_nano_per_mtok"]
+        new.cached_input_nano_per_mtok = value["cached_input_nano_per_mtok"]
+        new.output_nano_per_mtok = value["output_nano_per_mtok"]
+        new.request_nano = value["request_nano"]
+        new.__class__ = PriceConfigured
+        made: PriceConfigured = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1117,6 +1268,10 @@ class PriceConfigured:
             "output_nano_per_mtok": int64(self.output_nano_per_mtok),
             "request_nano": int64(self.request_nano),
         }
+
+
+class _PriceConfigured:
+    __slots__ = PriceConfigured.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1132,11 +1287,13 @@ class Tool:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Tool:
-        return cls(
-            name=value["name"],
-            description=value["description"],
-            parameters=value["parameters"],
-        )
+        new: Any = _Tool()
+        new.name = value["name"]
+        new.description = value["description"]
+        new.parameters = value["parameters"]
+        new.__class__ = Tool
+        made: Tool = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1144,6 +1301,10 @@ class Tool:
             "description": self.description,
             "parameters": self.parameters,
         }
+
+
+class _Tool:
+    __slots__ = Tool.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1189,26 +1350,28 @@ class RequestSubmitted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestSubmitted:
-        return cls(
-            request_id=value["request_id"],
-            tenant=value["tenant"],
-            user=value["user"],
-            session=value["session"],
-            workflow=value["workflow"],
-            step=value["step"],
-            agent=value["agent"],
-            messages=tuple([Message.from_avro(item) for item in value["messages"]]),
-            model=value["model"],
-            max_tokens=int32(value["max_tokens"]),
-            temperature=value["temperature"],
-            tools=tuple([Tool.from_avro(item) for item in value["tools"]]),
-            grounding=None if value["grounding"] is None else Grounding.from_avro(value["grounding"]),
-            cache=value["cache"],
-            deadline_ms=value["deadline_ms"],
-            lane=value["lane"],
-            metadata=value["metadata"],
-            traceparent=value["traceparent"],
-        )
+        new: Any = _RequestSubmitted()
+        new.request_id = value["request_id"]
+        new.tenant = value["tenant"]
+        new.user = value["user"]
+        new.session = value["session"]
+        new.workflow = value["workflow"]
+        new.step = value["step"]
+        new.agent = value["agent"]
+        new.messages = tuple([Message.from_avro(item) for item in value["messages"]])
+        new.model = value["model"]
+        new.max_tokens = int32(value["max_tokens"])
+        new.temperature = value["temperature"]
+        new.tools = tuple([Tool.from_avro(item) for item in value["tools"]])
+        new.grounding = None if value["grounding"] is None else Grounding.from_avro(value["grounding"])
+        new.cache = value["cache"]
+        new.deadline_ms = value["deadline_ms"]
+        new.lane = value["lane"]
+        new.metadata = value["metadata"]
+        new.traceparent = value["traceparent"]
+        new.__class__ = RequestSubmitted
+        made: RequestSubmitted = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1233,6 +1396,10 @@ class RequestSubmitted:
         }
 
 
+class _RequestSubmitted:
+    __slots__ = RequestSubmitted.__slots__
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
     """Time one service spent on a request."""
@@ -1246,11 +1413,13 @@ class StepTime:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> StepTime:
-        return cls(
-            step=value["step"],
-            queued_ms=value["queued_ms"],
-            executing_ms=value["executing_ms"],
-        )
+        new: Any = _StepTime()
+        new.step = value["step"]
+        new.queued_ms = value["queued_ms"]
+        new.executing_ms = value["executing_ms"]
+        new.__class__ = StepTime
+        made: StepTime = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1258,6 +1427,10 @@ class StepTime:
             "queued_ms": double(self.queued_ms),
             "executing_ms": double(self.executing_ms),
         }
+
+
+class _StepTime:
+    __slots__ = StepTime.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1275,12 +1448,14 @@ class RequestAccepted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestAccepted:
-        return cls(
-            request=RequestSubmitted.from_avro(value["request"]),
-            fingerprint=value["fingerprint"],
-            accepted_at_ms=value["accepted_at_ms"],
-            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
-        )
+        new: Any = _RequestAccepted()
+        new.request = RequestSubmitted.from_avro(value["request"])
+        new.fingerprint = value["fingerprint"]
+        new.accepted_at_ms = value["accepted_at_ms"]
+        new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
+        new.__class__ = RequestAccepted
+        made: RequestAccepted = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1289,6 +1464,10 @@ class RequestAccepted:
             "accepted_at_ms": int64(self.accepted_at_ms),
             "steps": [item.to_avro() for item in self.steps],
         }
+
+
+class _RequestAccepted:
+    __slots__ = RequestAccepted.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1306,12 +1485,14 @@ class RequestAdmitted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestAdmitted:
-        return cls(
-            request=RequestSubmitted.from_avro(value["request"]),
-            fingerprint=value["fingerprint"],
-            admission=Admission.from_avro(value["admission"]),
-            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
-        )
+        new: Any = _RequestAdmitted()
+        new.request = RequestSubmitted.from_avro(value["request"])
+        new.fingerprint = value["fingerprint"]
+        new.admission = Admission.from_avro(value["admission"])
+        new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
+        new.__class__ = RequestAdmitted
+        made: RequestAdmitted = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1320,6 +1501,10 @@ class RequestAdmitted:
             "admission": self.admission.to_avro(),
             "steps": [item.to_avro() for item in self.steps],
         }
+
+
+class _RequestAdmitted:
+    __slots__ = RequestAdmitted.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1341,14 +1526,16 @@ class RequestEmbedded:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestEmbedded:
-        return cls(
-            request=RequestSubmitted.from_avro(value["request"]),
-            fingerprint=value["fingerprint"],
-            admission=Admission.from_avro(value["admission"]),
-            question=value["question"],
-            vector=None if value["vector"] is None else Vector.from_avro(value["vector"]),
-            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
-        )
+        new: Any = _RequestEmbedded()
+        new.request = RequestSubmitted.from_avro(value["request"])
+        new.fingerprint = value["fingerprint"]
+        new.admission = Admission.from_avro(value["admission"])
+        new.question = value["question"]
+        new.vector = None if value["vector"] is None else Vector.from_avro(value["vector"])
+        new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
+        new.__class__ = RequestEmbedded
+        made: RequestEmbedded = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1359,6 +1546,10 @@ class RequestEmbedded:
             "vector": None if self.vector is None else ("daytwo.Vector", self.vector.to_avro()),
             "steps": [item.to_avro() for item in self.steps],
         }
+
+
+class _RequestEmbedded:
+    __slots__ = RequestEmbedded.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1421,39 +1612,44 @@ class RequestFinished:
     """Trace context of the request."""
     finished_at_ms: int
     """When, epoch milliseconds."""
+    submission: str = ""
+    """Of a record that was refused at the door (it has no fingerprint then): first 32 hex digits of the SHA-256 of its bytes. Whoever sent other bytes under this id is not meant."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestFinished:
-        return cls(
-            request_id=value["request_id"],
-            tenant=value["tenant"],
-            user=value["user"],
-            session=value["session"],
-            workflow=value["workflow"],
-            step=value["step"],
-            agent=value["agent"],
-            fingerprint=value["fingerprint"],
-            outcome=value["outcome"],
-            reason=value["reason"],
-            detail=value["detail"],
-            message=None if value["message"] is None else Message.from_avro(value["message"]),
-            finish_reason=value["finish_reason"],
-            citations=tuple([Citation.from_avro(item) for item in value["citations"]]),
-            usage=Usage.from_avro(value["usage"]),
-            cost_nano=value["cost_nano"],
-            saved_nano=value["saved_nano"],
-            served_by=value["served_by"],
-            deployment=value["deployment"],
-            model=value["model"],
-            cache_match=None if value["cache_match"] is None else CacheMatch.from_avro(value["cache_match"]),
-            question=value["question"],
-            attempts=tuple([AttemptSummary.from_avro(item) for item in value["attempts"]]),
-            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
-            retry_after_ms=value["retry_after_ms"],
-            metadata=value["metadata"],
-            traceparent=value["traceparent"],
-            finished_at_ms=value["finished_at_ms"],
-        )
+        new: Any = _RequestFinished()
+        new.request_id = value["request_id"]
+        new.tenant = value["tenant"]
+        new.user = value["user"]
+        new.session = value["session"]
+        new.workflow = value["workflow"]
+        new.step = value["step"]
+        new.agent = value["agent"]
+        new.fingerprint = value["fingerprint"]
+        new.outcome = value["outcome"]
+        new.reason = value["reason"]
+        new.detail = value["detail"]
+        new.message = None if value["message"] is None else Message.from_avro(value["message"])
+        new.finish_reason = value["finish_reason"]
+        new.citations = tuple([Citation.from_avro(item) for item in value["citations"]])
+        new.usage = Usage.from_avro(value["usage"])
+        new.cost_nano = value["cost_nano"]
+        new.saved_nano = value["saved_nano"]
+        new.served_by = value["served_by"]
+        new.deployment = value["deployment"]
+        new.model = value["model"]
+        new.cache_match = None if value["cache_match"] is None else CacheMatch.from_avro(value["cache_match"])
+        new.question = value["question"]
+        new.attempts = tuple([AttemptSummary.from_avro(item) for item in value["attempts"]])
+        new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
+        new.retry_after_ms = value["retry_after_ms"]
+        new.metadata = value["metadata"]
+        new.traceparent = value["traceparent"]
+        new.finished_at_ms = value["finished_at_ms"]
+        new.submission = value["submission"]
+        new.__class__ = RequestFinished
+        made: RequestFinished = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1485,7 +1681,12 @@ class RequestFinished:
             "metadata": self.metadata,
             "traceparent": self.traceparent,
             "finished_at_ms": int64(self.finished_at_ms),
+            "submission": self.submission,
         }
+
+
+class _RequestFinished:
+    __slots__ = RequestFinished.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1507,14 +1708,16 @@ class RequestGrounded:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestGrounded:
-        return cls(
-            request=RequestSubmitted.from_avro(value["request"]),
-            fingerprint=value["fingerprint"],
-            admission=Admission.from_avro(value["admission"]),
-            question=value["question"],
-            passages=tuple([Passage.from_avro(item) for item in value["passages"]]),
-            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
-        )
+        new: Any = _RequestGrounded()
+        new.request = RequestSubmitted.from_avro(value["request"])
+        new.fingerprint = value["fingerprint"]
+        new.admission = Admission.from_avro(value["admission"])
+        new.question = value["question"]
+        new.passages = tuple([Passage.from_avro(item) for item in value["passages"]])
+        new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
+        new.__class__ = RequestGrounded
+        made: RequestGrounded = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1525,6 +1728,10 @@ class RequestGrounded:
             "passages": [item.to_avro() for item in self.passages],
             "steps": [item.to_avro() for item in self.steps],
         }
+
+
+class _RequestGrounded:
+    __slots__ = RequestGrounded.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1546,14 +1753,16 @@ class RequestMissed:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestMissed:
-        return cls(
-            request=RequestSubmitted.from_avro(value["request"]),
-            fingerprint=value["fingerprint"],
-            admission=Admission.from_avro(value["admission"]),
-            question=value["question"],
-            vector=None if value["vector"] is None else Vector.from_avro(value["vector"]),
-            steps=tuple([StepTime.from_avro(item) for item in value["steps"]]),
-        )
+        new: Any = _RequestMissed()
+        new.request = RequestSubmitted.from_avro(value["request"])
+        new.fingerprint = value["fingerprint"]
+        new.admission = Admission.from_avro(value["admission"])
+        new.question = value["question"]
+        new.vector = None if value["vector"] is None else Vector.from_avro(value["vector"])
+        new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
+        new.__class__ = RequestMissed
+        made: RequestMissed = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1564,6 +1773,10 @@ class RequestMissed:
             "vector": None if self.vector is None else ("daytwo.Vector", self.vector.to_avro()),
             "steps": [item.to_avro() for item in self.steps],
         }
+
+
+class _RequestMissed:
+    __slots__ = RequestMissed.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1577,16 +1790,22 @@ class SigningKey:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> SigningKey:
-        return cls(
-            id=value["id"],
-            secret=value["secret"],
-        )
+        new: Any = _SigningKey()
+        new.id = value["id"]
+        new.secret = value["secret"]
+        new.__class__ = SigningKey
+        made: SigningKey = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "secret": self.secret,
         }
+
+
+class _SigningKey:
+    __slots__ = SigningKey.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1616,18 +1835,20 @@ class TenantConfigured:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> TenantConfigured:
-        return cls(
-            tenant=value["tenant"],
-            active=value["active"],
-            keys=tuple([SigningKey.from_avro(item) for item in value["keys"]]),
-            caps=tuple([Cap.from_avro(item) for item in value["caps"]]),
-            over_budget=value["over_budget"],
-            models=tuple(value["models"]),
-            embedding_model=value["embedding_model"],
-            cache=CachePolicy.from_avro(value["cache"]),
-            default_timeout_ms=value["default_timeout_ms"],
-            max_timeout_ms=value["max_timeout_ms"],
-        )
+        new: Any = _TenantConfigured()
+        new.tenant = value["tenant"]
+        new.active = value["active"]
+        new.keys = tuple([SigningKey.from_avro(item) for item in value["keys"]])
+        new.caps = tuple([Cap.from_avro(item) for item in value["caps"]])
+        new.over_budget = value["over_budget"]
+        new.models = tuple(value["models"])
+        new.embedding_model = value["embedding_model"]
+        new.cache = CachePolicy.from_avro(value["cache"])
+        new.default_timeout_ms = value["default_timeout_ms"]
+        new.max_timeout_ms = value["max_timeout_ms"]
+        new.__class__ = TenantConfigured
+        made: TenantConfigured = new
+        return made
 
     def to_avro(self) -> dict[str, Any]:
         return {
@@ -1642,3 +1863,7 @@ class TenantConfigured:
             "default_timeout_ms": int64(self.default_timeout_ms),
             "max_timeout_ms": int64(self.max_timeout_ms),
         }
+
+
+class _TenantConfigured:
+    __slots__ = TenantConfigured.__slots__

@@ -26,6 +26,7 @@ _REFUSALS = frozenset(
         "missing_signature",
         "bad_signature",
         "id_reused",
+        "overloaded",
         "invalid_configuration",
         "unknown_model",
         "unpriced_model",

@@ -24,6 +24,7 @@ from daytwo.flow import Service
 from daytwo.kafka import KafkaBroker
 from daytwo.loop import Loop, LoopSettings, loops_of
 from daytwo.metrics import Metrics
+from daytwo.open_files import allow_many
 from daytwo.world import World
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def main(*builds: Build) -> None:
     """Runs the services until SIGTERM or SIGINT. Exits with 1 when one of them cannot go on; a supervisor starts it anew."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    allow_many()
     world = World()
     try:
         services = [build(world) for build in builds]

@@ -112,12 +112,12 @@ REQUEST_FINISHED: Final = Topic(
     name="request-finished",
     record=RequestFinished,
     key=lambda record: f"{record.tenant}/{record.session or record.request_id}",
-    schema_id=7,
+    schema_id=20,
     partitions=4,
     retention_hours=168,
     max_bytes=2097152,
     writers=("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", ),
-    readers=("client", "cost-meter", "cache", "orchestrator", "console", ),
+    readers=("client", "ingest", "cost-meter", "cache", "orchestrator", "console", ),
     why="The end of every request. The first record of a request_id is its result.",
 )
 
@@ -125,12 +125,12 @@ ATTEMPT_STARTED: Final = Topic(
     name="attempt-started",
     record=AttemptStarted,
     key=lambda record: f"{record.tenant}/{record.session or record.request_id}",
-    schema_id=8,
+    schema_id=21,
     partitions=4,
     retention_hours=168,
     max_bytes=1048576,
     writers=("inference-router", ),
-    readers=("inference-router", "console", ),
+    readers=("ingest", "inference-router", "console", ),
     why="The journal of calls. Written before the call; partitioned as request-grounded, so that the owner of a partition reads its own.",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,8 +14,8 @@ from prometheus_client import Counter, Histogram
 from daytwo import fate
 from daytwo.broker import GroupReader, Outgoing, Partition, Raw, Sender, outgoing
 from daytwo.clock import Clock
-from daytwo.codec import decode
-from daytwo.errors import DaytwoError, DisownedError, RetryableError, TerminalError, UnreadableError
+from daytwo.codec import decode, decode_head
+from daytwo.errors import DisownedError, RetryableError, TerminalError, UnreadableError
 from daytwo.flow import Context, Input, Output
 from daytwo.metrics import Metrics
 from daytwo.records import RequestFinished
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 BUGS_IN_A_ROW = 20
 """So many records in a row that end in a bug stop the service: it is the service that is broken, not the records."""
+
+LARGE_BYTES = 64 * 1024
+"""Above this a record may take long to decode."""
 
 _NO_RECORD = object()
 
@@ -49,13 +53,14 @@ class Worker:
         self._rng = rng
         self._metrics = metrics
         self._bugs = 0
+        self._large = asyncio.Lock()
         self._topics: dict[str, _TopicMetrics] = {}
 
     async def one(self, source: Input[Any], raw: Raw, *, condemned: bool = False) -> None:
         """Handles a record and returns once everything it led to is acknowledged."""
         context = self._context(raw)
         self._observe_queue(raw, context)
-        record, ended = self._open(source, raw, context, condemned=condemned)
+        record, ended = await self._opened(source, raw, context, condemned=condemned)
         outputs = ended if ended is not None else await self._handled(source, raw, record, context)
         await self._send_all(source, [(raw, record, context, outputs)])
 
@@ -79,18 +84,18 @@ class Worker:
     def _context(self, raw: Raw) -> Context:
         partition = Partition(raw.topic, raw.partition)
         return Context(
-            service=self.service,
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=raw.offset,
-            timestamp_ms=raw.timestamp_ms,
-            started_ms=self._clock.now_ms(),
-            key=raw.key,
-            value=raw.value,
-            headers=raw.headers,
-            clock=self._clock,
-            write_ahead=self._write_ahead,
-            still_ours=partial(self._still_ours, partition, self._group.tenure(partition)),
+            self.service,
+            raw.topic,
+            raw.partition,
+            raw.offset,
+            raw.timestamp_ms,
+            self._clock.now_ms(),
+            raw.key,
+            raw.value,
+            raw.headers,
+            self._clock,
+            self.write_ahead,
+            partial(self._still_ours, partition, self._group.tenure(partition)),
         )
 
     async def _still_ours(self, partition: Partition, tenure: int) -> None:
@@ -109,13 +114,31 @@ class Worker:
             )
         return found
 
+    async def _opened(self, source: Input[Any], raw: Raw, context: Context, *, condemned: bool) -> tuple[Any, Sequence[Output] | None]:
+        """`_open`; large ones one after another, with a turn for everybody else between them.
+
+        A megabyte of the smallest list items takes a second. All that were read together would be opened in one turn of the event
+        loop, and the group would miss its member's heartbeats and give the same records out again, and again.
+        """
+        if len(raw.value or b"") <= LARGE_BYTES:
+            return self._open(source, raw, context, condemned=condemned)
+        async with self._large:
+            await asyncio.sleep(0)
+            return self._open(source, raw, context, condemned=condemned)
+
     def _open(self, source: Input[Any], raw: Raw, context: Context, *, condemned: bool = False) -> tuple[Any, Sequence[Output] | None]:
-        """The decoded record; and its outputs if it needs no handler any more: unreadable, set aside, too late."""
+        """The decoded record; and its outputs if it needs no handler any more: unreadable, too large, set aside, too late."""
+        size = len(raw.value or b"")
         try:
+            if source.most_bytes is not None and size > source.most_bytes:
+                named = decode_head(source.topic, raw.value or b"")
+                large = TerminalError("too_large", f"the record has {size} bytes; at most {source.most_bytes}")
+                return named, list(source.ending(named, context, large))
             record = decode(source.topic, raw.value or b"", strict="client" in source.topic.writers)
         except UnreadableError as error:
             partial = error.partial
-            endings = source.ending(partial, context, error) if partial is not None else self._unreadable(raw, error)
+            now_ms = self._clock.now_ms()
+            endings = fate.unreadable_ended(raw, error, now_ms=now_ms) if partial is None else source.ending(partial, context, error)
             return partial or _NO_RECORD, [self._dead_letter(raw, error, partial), *endings]
         if condemned:
             poison = TerminalError("poison_record", "the service died three times over this record")
@@ -125,10 +148,6 @@ class Worker:
             self._metrics.records.labels(self.service, raw.topic, "expired").inc()
             return record, list(source.ending(record, context, late))
         return record, None
-
-    def _unreadable(self, raw: Raw, error: DaytwoError) -> Sequence[Output]:
-        # Only requests have a result that anybody waits for by an id in a header.
-        return fate.unreadable_request(raw, error, now_ms=self._clock.now_ms()) if raw.topic.startswith("request-") else []
 
     def _dead_letter(self, raw: Raw, error: BaseException, record: Any) -> Output:
         letter = fate.dead_letter(raw, error, service=self.service, now_ms=self._clock.now_ms(), record=record)
@@ -247,5 +266,6 @@ class Worker:
         self._metrics.cost.labels(self.service, "spent").inc(result.cost_nano / 1e9)
         self._metrics.cost.labels(self.service, "saved").inc(result.saved_nano / 1e9)
 
-    async def _write_ahead(self, record: Record) -> None:
+    async def write_ahead(self, record: Record) -> None:
+        """Sends a record until it is acknowledged."""
         await self.send([record])

@@ -97,8 +97,8 @@ class Cache:
 
     async def learn(self, result: RequestFinished, context: Context) -> Sequence[Output]:
         """A result that comes while the store is away is not learned: its request has its end, only a saving is lost."""
-        if result.served_by == "cache":
-            return []
+        if result.served_by == "cache" or result.reason == "overloaded":
+            return []  # an answer of ours; or refused at the door, and there may be very many of those
         try:
             draft = await self._answers.draft(result.tenant, result.request_id)
             if draft is None:

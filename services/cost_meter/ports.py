@@ -69,6 +69,8 @@ class Settlement:
     """Nano-dollars, 0 to budget.LARGEST_NANO; booked in full even above the reservation."""
     partition: int
     offset: int
+    attempts: Sequence[tuple[str, int]] = ()
+    """Ids and nano-dollars of the attempts that the cost is the sum of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,8 @@ class Ledger(Protocol):
     async def settle(self, settlement: Settlement) -> None:
         """Releases the reservation and books the cost, in the windows it was reserved in; the first settlement holds.
 
-        Does nothing for a request that is not there, or whose fingerprint is another.
+        A later one books, in the same windows, the attempts that none before it had: what was bought is booked once, however the
+        request ended first. Does nothing for a request that is not there, or whose fingerprint is another.
         """
         ...
 

@@ -1,6 +1,6 @@
 """The ledger in Redis: two scripts (reserve.lua, settle.lua), all keys of a tenant under one hash tag.
 
-{tenant}/request/<id>     hash: the decision while open, the place of the result once closed
+{tenant}/request/<id>     hash: the decision while open; once closed the place of the result, the windows, the attempts that are booked
 {tenant}/open             set: ids decided and not closed
 {tenant}/windows          sorted set: the keys of its counters by expiry, epoch milliseconds
 {tenant}/spent/<window>   hash: settled, reserved
@@ -167,6 +167,7 @@ def _settle_call(settlement: Settlement, keep_ms: int) -> Call:
     tenant, request_id = settlement.tenant, settlement.request_id
     place = f"{settlement.partition}/{settlement.offset}"
     arguments: list[str | bytes | int] = [settlement.fingerprint, settlement.cost_nano, place, keep_ms, request_id]
+    arguments += [each for attempt in settlement.attempts for each in attempt]
     return Call("settle", tenant, [_key(tenant, f"request/{request_id}"), _key(tenant, "open")], arguments)
 
 

@@ -87,7 +87,8 @@ class CostMeter:
         """Books what a request has cost. One that was never accepted has no fingerprint, and nothing reserved."""
         if not record.fingerprint:
             return []
-        if not 0 <= record.cost_nano <= LARGEST_NANO:
+        attempts = tuple((attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts)
+        if not all(0 <= cost_nano <= LARGEST_NANO for cost_nano in (record.cost_nano, *(cost for _, cost in attempts))):
             raise TerminalError("internal_error", f"a cost of {record.cost_nano} nano-dollars; its reservation stays")
         await self._ledger.settle(
             Settlement(
@@ -97,6 +98,7 @@ class CostMeter:
                 cost_nano=record.cost_nano,
                 partition=context.partition,
                 offset=context.offset,
+                attempts=attempts,
             )
         )
         return []

@@ -19,4 +19,5 @@ def build(world: World) -> Service:
         clock=world.clock,
         rng=world.rng,
         settings=settings,
+        name=world.instance("inference-router"),
     )

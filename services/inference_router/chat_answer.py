@@ -44,7 +44,7 @@ def read_answer(body: bytes) -> Answer:
     message = _message(_as(dict, choice.get("message")))
     if not isinstance(finish_reason, str):
         raise MalformedAnswerError("malformed_answer")
-    if _size(message) + len(finish_reason) > MOST_ANSWER_BYTES:
+    if _size(message) + _bytes(finish_reason) > MOST_ANSWER_BYTES:
         raise MalformedAnswerError("answer_too_large")
     return Answer(message=message, finish_reason=finish_reason, usage=_usage(value.get("usage")))
 

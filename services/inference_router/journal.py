@@ -23,31 +23,44 @@ _RECORD_BYTES: Final = 700
 _Key = tuple[int, str, str]
 
 
-def attempt_id(tenant: str, request_id: str, number: int) -> str:
-    """The same for the same attempt, whoever computes it."""
-    return str(uuid5(NAMESPACE, f"{tenant}/{request_id}/{number}"))
+def attempt_id(tenant: str, request_id: str, number: int, router: str = "") -> str:
+    """The same for the same attempt of the same router, whoever computes it. A router that was taken for dead and goes on must not
+    make an attempt under the id of one that its successor makes: both may be charged."""
+    return str(uuid5(NAMESPACE, f"{tenant}/{request_id}/{number}/{router}" if router else f"{tenant}/{request_id}/{number}"))
 
 
 @dataclass(slots=True)
 class Attempts:
-    """The attempts of one request, by number."""
+    """The attempts of one request, by their ids."""
 
-    started: dict[int, AttemptStarted] = field(default_factory=dict)
-    finished: dict[int, AttemptFinished] = field(default_factory=dict)
-    unlogged: set[int] = field(default_factory=set)
+    started: dict[str, AttemptStarted] = field(default_factory=dict)
+    finished: dict[str, AttemptFinished] = field(default_factory=dict)
+    continuing: dict[str, int] = field(default_factory=dict)
+    """Those another router still makes, and until when at most (epoch milliseconds)."""
+    calling: dict[str, int] = field(default_factory=dict)
+    """Those made here at this moment, and until when at most."""
+    unlogged: set[str] = field(default_factory=set)
     """Finished here, and not known to be on the log."""
     busy: int = 0
     weight: int = _RECORD_BYTES
 
-    def lost(self) -> list[AttemptStarted]:
-        """Started, and without an end."""
-        return [self.started[number] for number in sorted(self.started.keys() - self.finished.keys())]
+    def lost(self, now_ms: int | None = None) -> list[AttemptStarted]:
+        """Started, without an end, and not going on at another router; `now_ms` None: whether or not they go on."""
+        waited_for = self.going_on(now_ms) if now_ms is not None else ()
+        return [self.started[each] for each in self._open() if each not in waited_for]
+
+    def going_on(self, now_ms: int) -> list[str]:
+        """What another router still makes."""
+        return [each for each in self._open() if self.continuing.get(each, 0) > now_ms]
 
     def ended(self) -> list[AttemptFinished]:
-        return [self.finished[number] for number in sorted(self.finished)]
+        return sorted(self.finished.values(), key=lambda attempt: attempt.number)
 
     def next_number(self) -> int:
-        return max((*self.started, *self.finished), default=0) + 1
+        return max((record.number for records in (self.started, self.finished) for record in records.values()), default=0) + 1
+
+    def _open(self) -> list[str]:
+        return sorted(self.started.keys() - self.finished.keys(), key=lambda each: (self.started[each].number, each))
 
 
 class Journal:
@@ -76,13 +89,13 @@ class Journal:
         return self._requests.get((partition, tenant, request_id)) or Attempts()
 
     def start(self, attempts: Attempts, started: AttemptStarted) -> None:
-        attempts.started[started.number] = started
+        attempts.started[started.attempt_id] = started
         self._grow(attempts, _RECORD_BYTES)
 
     def finish(self, attempts: Attempts, finished: AttemptFinished) -> None:
         """The first end of an attempt is its end."""
-        if finished.number not in attempts.finished:
-            attempts.finished[finished.number] = finished
+        if finished.attempt_id not in attempts.finished:
+            attempts.finished[finished.attempt_id] = finished
             self._grow(attempts, _RECORD_BYTES + _bytes(finished.message))
 
     def load(self, partition: int, record: Attempt) -> None:
@@ -90,9 +103,18 @@ class Journal:
         attempts = self._touch((partition, record.tenant, record.request_id))
         if isinstance(record, AttemptFinished):
             self.finish(attempts, record)
-        elif record.number not in attempts.started:
+            self._shrink()
+            return
+        if record.attempt_id not in attempts.started:
             self.start(attempts, record)
+        if record.continues_until_ms:
+            attempts.continuing[record.attempt_id] = record.continues_until_ms
         self._shrink()
+
+    def under_way(self, partition: int) -> list[tuple[AttemptStarted, int]]:
+        """The attempts that are made here at this moment for requests of a partition, and until when at most."""
+        handled = [attempts for (number, _, _), attempts in self._requests.items() if number == partition and attempts.busy]
+        return [(attempts.started[each], until_ms) for attempts in handled for each, until_ms in attempts.calling.items()]
 
     def release(self, partition: int) -> None:
         """Forgets a partition, but for the requests that are being handled still."""

@@ -19,6 +19,8 @@ OUR_FAULT: Final = frozenset({401, 402, 403, 404})
 """Our key, our account, our address or model name: wrong with the deployment's configuration, not with the request."""
 PASSING: Final = frozenset({408, 409, 425, 429})
 
+_LONGEST_WAIT_MS: Final = 10**12
+
 _DEPLOYMENT_REASONS: Final = frozenset({"no_api_key", "invalid_url"})
 _REQUEST_REASONS: Final = frozenset({"answer_too_large", "not_sent", "deadline", "lost"})
 
@@ -73,14 +75,18 @@ def health(attempt: AttemptFinished) -> Health:
 
 
 def retry_after_ms(value: str | None, now_ms: int) -> int | None:
-    """Milliseconds the header Retry-After asks for, as seconds or HTTP date (RFC 9110, 10.2.3); None: it says nothing readable."""
+    """Milliseconds the header Retry-After asks for, as seconds or HTTP date (RFC 9110, 10.2.3), at most 10^12.
+
+    None: it says nothing readable.
+    """
     if value is None or len(value) > 64:
         return None
     text = value.strip()
     if text.isascii() and text.replace(".", "", 1).isdigit():
-        return int(min(float(text), 1e9) * 1000)
+        return int(min(float(text) * 1000, _LONGEST_WAIT_MS))
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000) - now_ms)
+    wait_ms = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000) - now_ms
+    return min(max(0, wait_ms), _LONGEST_WAIT_MS)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Final
 
 from daytwo.clock import Clock
-from daytwo.errors import DaytwoError
+from daytwo.errors import DaytwoError, DisownedError, RetryableError
 from daytwo.flow import Context, Output
 from daytwo.records import AttemptFinished, AttemptStarted, DeploymentConfigured, Quote, RequestFinished, RequestGrounded
+from daytwo.topic import Record
 from services.inference_router import booking, endings
 from services.inference_router.chat_answer import refusal
 from services.inference_router.deployments import Deployments, Door
@@ -18,6 +21,13 @@ from services.inference_router.ports import Provider, Reply, Silence
 from services.inference_router.prompt import chat_body
 from services.inference_router.retry import RetryPolicy, health, verdict
 from services.inference_router.routing import Condition, choose, order
+
+ReadAgain = Callable[[int, int], Awaitable[None]]
+
+ELSEWHERE_S: Final = 0.5
+"""How often a router looks whether what another one does has ended."""
+LOGGED_MS: Final = 2_000
+"""A call's end is on the journal so long after the call's time-out."""
 
 
 @dataclass(slots=True)
@@ -30,6 +40,8 @@ class _Course:
     route: list[DeploymentConfigured]
     tries: dict[str, int] = field(default_factory=dict)
     rests_until: dict[str, float] = field(default_factory=dict)
+    learned: set[str] = field(default_factory=set)
+    """Attempts whose end has been taken into account."""
     refusal: str = ""
 
     @property
@@ -51,8 +63,24 @@ class Router:
     """
 
     def __init__(
-        self, deployments: Deployments, journal: Journal, provider: Provider, clock: Clock, rng: Random, policy: RetryPolicy
+        self,
+        deployments: Deployments,
+        journal: Journal,
+        provider: Provider,
+        clock: Clock,
+        rng: Random,
+        policy: RetryPolicy,
+        *,
+        name: str = "",
+        read_again: ReadAgain,
     ) -> None:
+        """`name`: of this process among the routers, stable over restarts. `read_again` reads a partition of the journal from a
+        moment (epoch milliseconds) to its end.
+        """
+        self._name = name
+        self._read_again = read_again
+        self._given_up: set[int] = set()
+        self._starting: dict[int, set[asyncio.Future[None]]] = {}
         self._deployments = deployments
         self._journal = journal
         self._provider = provider
@@ -64,12 +92,12 @@ class Router:
         request = grounded.request
         attempts = self._journal.open(context.partition, request.tenant, request.request_id)
         try:
-            await self._put_in_order(grounded, context, attempts)
             quoted = (quote.deployment for quote in grounded.admission.quotes)
             route = order(self._deployments.serving(request.model), quoted, self._rng)
             course = _Course(grounded, context, attempts, route)
-            for attempt in attempts.ended():
-                self._learn(course, attempt)
+            await self._check_ours(course)
+            await self._put_in_order(course, self._clock.now_ms())
+            self._learn_all(course)
             return [await self._end(course)]
         finally:
             self._journal.close(attempts)
@@ -79,18 +107,32 @@ class Router:
         attempts = self._journal.peek(context.partition, request.tenant, request.request_id)
         return [endings.stopped(grounded, attempts, context, error)]
 
-    async def _put_in_order(self, grounded: RequestGrounded, context: Context, attempts: Attempts) -> None:
-        """Gives every attempt of an earlier handling its end on the log."""
-        for started in attempts.lost():
-            self._journal.finish(attempts, booking.lost(grounded, started, self._clock.now_ms()))
-            attempts.unlogged.add(started.number)
-        for number in sorted(attempts.unlogged):
-            await self._log(context, attempts, attempts.finished[number])
+    def take_over(self, partition: int) -> None:
+        """The partition is ours, and its journal is read."""
+        self._given_up.discard(partition)
+
+    async def hand_over(self, partition: int, write: Callable[[Record], Awaitable[None]]) -> None:
+        """The partition goes to another router. No attempt begins any more; those under way are written down once more, so that
+        the other waits for their ends and does not buy them again."""
+        self._given_up.add(partition)
+        if starting := self._starting.get(partition):
+            await asyncio.wait(starting)
+        for started, until_ms in self._journal.under_way(partition):
+            await write(replace(started, continues_until_ms=until_ms))
+
+    async def _put_in_order(self, course: _Course, now_ms: int | None) -> None:
+        """Gives every attempt of an earlier handling its end on the log; where `now_ms` is None, those too that go on elsewhere."""
+        attempts = course.attempts
+        for started in attempts.lost(now_ms):
+            self._journal.finish(attempts, booking.lost(course.grounded, started, self._clock.now_ms()))
+            attempts.unlogged.add(started.attempt_id)
+        for each in sorted(attempts.unlogged, key=lambda each: attempts.finished[each].number):
+            await self._log(course.context, attempts, attempts.finished[each])
 
     async def _log(self, context: Context, attempts: Attempts, finished: AttemptFinished) -> None:
-        attempts.unlogged.add(finished.number)
+        attempts.unlogged.add(finished.attempt_id)
         await context.write_ahead(finished)
-        attempts.unlogged.discard(finished.number)
+        attempts.unlogged.discard(finished.attempt_id)
 
     async def _end(self, course: _Course) -> RequestFinished:
         """Makes attempts until one settles the matter, the deadline passes, or nothing more can be done before it."""
@@ -99,7 +141,10 @@ class Router:
             if (settled := self._settled(course)) is not None:
                 return settled
             if course.left_s(self._clock.now_ms()) <= 0:
+                await self._put_in_order(course, None)
                 return endings.unanswered(grounded, attempts, context, "deadline_exceeded")
+            if await self._elsewhere(course):
+                continue
             self._follow(course)
             choice = choose(course.route, lambda deployment: self._condition(course, deployment))
             may_go_on = choice is not None and attempts.next_number() <= grounded.admission.attempts_bound
@@ -110,6 +155,24 @@ class Router:
                 await self._clock.sleep(min(choice.wait_s * (1 + self._rng.random() / 4), course.left_s(self._clock.now_ms())))
             else:
                 await self._try(course, choice.deployment)
+
+    async def _elsewhere(self, course: _Course) -> bool:
+        """True after a wait for an attempt that another router still makes. Raises as `_check_ours`."""
+        await self._check_ours(course)
+        now_ms = self._clock.now_ms()
+        going_on = course.attempts.going_on(now_ms)
+        if going_on:
+            await self._clock.sleep(min(ELSEWHERE_S, course.left_s(now_ms)))
+            await self._read_again(course.context.partition, min(course.attempts.started[each].started_at_ms for each in going_on))
+            await self._put_in_order(course, self._clock.now_ms())
+            self._learn_all(course)
+        return bool(going_on)
+
+    async def _check_ours(self, course: _Course) -> None:
+        """Raises DisownedError where the partition has moved, and RetryableError where it is ours and its journal not read again."""
+        await course.context.still_ours()
+        if course.context.partition in self._given_up and course.left_s(self._clock.now_ms()) > 0:
+            raise RetryableError("store_unavailable", "the journal is not read yet", retry_after_s=ELSEWHERE_S)
 
     def _follow(self, course: _Course) -> None:
         """Brings the route to what is configured now."""
@@ -156,11 +219,10 @@ class Router:
         finally:
             door.lanes.leave()
         if finished is not None:
-            # Where the partition has moved, the attempt is lost, and its new owner says so: an attempt has one end.
-            await course.context.still_ours()
             self._journal.finish(course.attempts, finished)
             self._learn(course, finished)
             await self._log(course.context, course.attempts, finished)
+            course.attempts.calling.pop(finished.attempt_id, None)
 
     async def _attempt(self, course: _Course, deployment: DeploymentConfigured, door: Door) -> AttemptFinished | None:
         permit = door.breaker.enter()
@@ -169,23 +231,38 @@ class Router:
         finished: AttemptFinished | None = None
         try:
             await course.context.still_ours()
-            started = self._started(course, deployment)
-            await course.context.write_ahead(started)
-            # Whoever owns the partition now may have made this very attempt, and then it would be bought twice and booked once.
-            await course.context.still_ours()
-            self._journal.start(course.attempts, started)
-            finished = await self._call(course, deployment, started)
+            started = await self._announced(course, deployment)
+            if started is not None:
+                finished = await self._called(course, deployment, started)
         finally:
             door.breaker.leave(permit, health(finished) if finished is not None else "unclear")
-        if (cool_down_ms := self._policy.cool_down_after(finished)) is not None:
+        if finished is not None and (cool_down_ms := self._policy.cool_down_after(finished)) is not None:
             door.breaker.cool_down(cool_down_ms / 1000)
         return finished
+
+    async def _announced(self, course: _Course, deployment: DeploymentConfigured) -> AttemptStarted | None:
+        """An attempt, once it is on the log; None where the partition went to another router while this one waited for its turn."""
+        partition = course.context.partition
+        if partition in self._given_up:
+            return None
+        started = self._started(course, deployment)
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._starting.setdefault(partition, set()).add(written)
+        try:
+            await course.context.write_ahead(started)
+            self._journal.start(course.attempts, started)
+            most_ms = min(deployment.timeout_ms, round(course.left_s(self._clock.now_ms()) * 1000))
+            course.attempts.calling[started.attempt_id] = self._clock.now_ms() + max(0, most_ms) + LOGGED_MS
+        finally:
+            self._starting[partition].discard(written)
+            written.set_result(None)
+        return started
 
     def _started(self, course: _Course, deployment: DeploymentConfigured) -> AttemptStarted:
         request = course.grounded.request
         number = course.attempts.next_number()
         return AttemptStarted(
-            attempt_id=attempt_id(request.tenant, request.request_id, number),
+            attempt_id=attempt_id(request.tenant, request.request_id, number, self._name),
             request_id=request.request_id,
             tenant=request.tenant,
             session=request.session,
@@ -194,7 +271,18 @@ class Router:
             model=deployment.model,
             bound_nano=booking.most_nano(course.grounded, course.quote(deployment.deployment)),
             started_at_ms=self._clock.now_ms(),
+            router=self._name,
         )
+
+    async def _called(self, course: _Course, deployment: DeploymentConfigured, started: AttemptStarted) -> AttemptFinished:
+        """The attempt's end. A router that slept between announcing and calling may have a successor who took it for dead, and has
+        bought what it was about to buy: then nothing is sent, and the journal says so."""
+        try:
+            await course.context.still_ours()
+        except (DisownedError, RetryableError):
+            not_sent = booking.Booking(outcome="failed", reason="not_sent")
+            return booking.finished(started, not_sent, latency_ms=0.0, now_ms=self._clock.now_ms())
+        return await self._call(course, deployment, started)
 
     async def _call(self, course: _Course, deployment: DeploymentConfigured, started: AttemptStarted) -> AttemptFinished:
         began = self._clock.monotonic()
@@ -210,8 +298,15 @@ class Router:
         booked = booking.book(course.grounded, course.quote(deployment.deployment), end, now_ms)
         return booking.finished(started, booked, latency_ms=(self._clock.monotonic() - began) * 1000, now_ms=now_ms)
 
+    def _learn_all(self, course: _Course) -> None:
+        """What the journal says about the rest of the way."""
+        for attempt in course.attempts.ended():
+            if attempt.attempt_id not in course.learned:
+                self._learn(course, attempt)
+
     def _learn(self, course: _Course, attempt: AttemptFinished) -> None:
         """What an attempt that failed says about the rest of the way."""
+        course.learned.add(attempt.attempt_id)
         name = attempt.deployment
         tries = course.tries[name] = course.tries.get(name, 0) + 1
         if verdict(attempt) == "elsewhere":

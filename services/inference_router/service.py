@@ -16,10 +16,10 @@ from services.inference_router.router import Router
 from services.inference_router.settings import Settings
 
 
-def service(*, provider: Provider, reader: JournalReader, clock: Clock, rng: Random, settings: Settings) -> Service:
+def service(*, provider: Provider, reader: JournalReader, clock: Clock, rng: Random, settings: Settings, name: str = "") -> Service:
+    """`name`: of this process among the routers, stable over restarts."""
     deployments = Deployments(settings.breaker, clock)
     journal = Journal(settings.journal_bytes)
-    router = Router(deployments, journal, provider, clock, rng, settings.retry)
 
     async def read(partitions: Sequence[tuple[int, int]]) -> Sequence[None]:
         before_ms = settings.journal_before_ms
@@ -29,8 +29,14 @@ def service(*, provider: Provider, reader: JournalReader, clock: Clock, rng: Ran
     # Partitions come many at a time, and each look at the log has its price.
     reads = Batcher(read)
 
+    async def read_again(partition: int, since_ms: int) -> None:
+        await reads((partition, since_ms))
+
+    router = Router(deployments, journal, provider, clock, rng, settings.retry, name=name, read_again=read_again)
+
     async def prepare(partition: int, first_timestamp_ms: int) -> None:
         await reads((partition, first_timestamp_ms))
+        router.take_over(partition)
 
     async def start() -> None:
         await reader.start()
@@ -51,11 +57,13 @@ def service(*, provider: Provider, reader: JournalReader, clock: Clock, rng: Ran
                 deadline_ms=None,
                 prepare=prepare,
                 release=journal.release,
+                hand_over=router.hand_over,
             )
         ],
         followers=[deployments],
         start=start,
         stop=stop,
         max_in_flight=settings.max_in_flight,
+        max_in_flight_bytes=256 * 1024 * 1024,
         views={"/deployments": deployments.view},
     )

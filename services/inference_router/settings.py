@@ -23,7 +23,7 @@ class Settings:
     journal_before_ms: int = 60_000
     """DAYTWO_ROUTER_JOURNAL_BEFORE_MS: how far before the first record of a new partition its journal is read, milliseconds.
     At least the time in which the service before this one comes back after a crash and sends a request twice."""
-    max_in_flight: int = 1024
+    max_in_flight: int = 16_384
     """DAYTWO_ROUTER_MAX_IN_FLIGHT: requests at the same time, those that wait included."""
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     """DAYTWO_ROUTER_BREAKER_FAILURES, DAYTWO_ROUTER_BREAKER_OPEN_MS, DAYTWO_ROUTER_BREAKER_OPEN_MOST_MS."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daytwo.errors import DaytwoError
+from daytwo.fate import submission
 from daytwo.flow import Context
 from daytwo.records import RequestAccepted, RequestFinished, RequestSubmitted, TenantConfigured
 from daytwo.results import ended_by, finished, outcome_of
@@ -29,7 +30,14 @@ def judge(request: RequestSubmitted, context: Context, tenants: Tenants, setting
 
 def end_request(request: RequestSubmitted, context: Context, error: DaytwoError) -> RequestFinished:
     """The end of a request that could not be judged."""
-    return ended_by(legible_request(request), error, now_ms=context.clock.now_ms(), steps=(context.step(),))
+    named = submission(context.value)
+    return ended_by(legible_request(request), error, now_ms=context.clock.now_ms(), steps=(context.step(),), submission=named)
+
+
+def overloaded(request: RequestSubmitted, context: Context, retry_after_ms: int) -> RequestFinished:
+    """The end of a request that would have to wait too long."""
+    detail = f"about {retry_after_ms / 1000:.0f} s of work are before it"
+    return _refused(request, context, Refusal("overloaded", detail), retry_after_ms=retry_after_ms)
 
 
 def _timed(request: RequestSubmitted, context: Context, tenant: TenantConfigured) -> RequestAccepted | RequestFinished:
@@ -38,7 +46,8 @@ def _timed(request: RequestSubmitted, context: Context, tenant: TenantConfigured
     deadline_ms = deadline_of(request.deadline_ms, arrived_ms=arrived_ms, tenant=tenant)
     late = deadline_refusal(deadline_ms, arrived_ms=arrived_ms, now_ms=context.started_ms)
     if late:
-        return _refused(request, context, late)
+        # It came from its tenant and says what a request says: this is the end of that request, not of a record under its id.
+        return _refused(request, context, late, fingerprint=fingerprint_of(request))
     return RequestAccepted(
         request=replace(request, deadline_ms=deadline_ms),
         fingerprint=fingerprint_of(request),
@@ -47,12 +56,17 @@ def _timed(request: RequestSubmitted, context: Context, tenant: TenantConfigured
     )
 
 
-def _refused(request: RequestSubmitted, context: Context, refusal: Refusal) -> RequestFinished:
+def _refused(
+    request: RequestSubmitted, context: Context, refusal: Refusal, *, fingerprint: str = "", retry_after_ms: int | None = None
+) -> RequestFinished:
     return finished(
         legible_request(request),
         now_ms=context.clock.now_ms(),
         outcome=outcome_of(refusal.reason),
         reason=refusal.reason,
         detail=refusal.detail,
+        retry_after_ms=retry_after_ms,
         steps=(context.step(),),
+        fingerprint=fingerprint,
+        submission=submission(context.value),
     )

@@ -8,8 +8,10 @@ from typing import Final
 
 from daytwo.topics import DOCUMENT_SUBMITTED, REQUEST_ACCEPTED
 from services.ingest.chunks import ChunkRules
+from services.ingest.shedding import SheddingRules
 
 _RULES: Final = ChunkRules()
+_SHEDDING: Final = SheddingRules()
 # Later stages add passages and an answer to a request within the same largest record.
 _MOST_REQUEST_BYTES: Final = REQUEST_ACCEPTED.max_bytes * 3 // 4
 
@@ -28,6 +30,7 @@ class Settings:
     chunk_rules: ChunkRules = field(default_factory=ChunkRules)
     splitters: int = 2
     """Processes that split documents at the same time; each starts when it is first needed."""
+    shedding: SheddingRules = field(default_factory=SheddingRules)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -43,7 +46,18 @@ class Settings:
                 most=_whole(env, "DAYTWO_INGEST_MAX_CHUNKS", _RULES.most, 1, 1_000_000),
             ),
             splitters=_whole(env, "DAYTWO_INGEST_SPLITTERS", 2, 1, 64),
+            shedding=_shedding(env),
         )
+
+
+def _shedding(env: Mapping[str, str]) -> SheddingRules:
+    percent = _whole(env, "DAYTWO_INGEST_SHED_DEADLINE_PERCENT", round(_SHEDDING.deadline_share * 100), 1, 100)
+    return SheddingRules(
+        enabled=_whole(env, "DAYTWO_INGEST_SHED", 1, 0, 1) == 1,
+        deadline_share=percent / 100,
+        target_ms=_whole(env, "DAYTWO_INGEST_SHED_TARGET_MS", _SHEDDING.target_ms, 100, 3_600_000),
+        patience_ms=_whole(env, "DAYTWO_INGEST_SHED_PATIENCE_MS", _SHEDDING.patience_ms, 1_000, 3_600_000),
+    )
 
 
 def _whole(env: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:

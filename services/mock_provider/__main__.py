@@ -11,6 +11,7 @@ import orjson
 import uvloop
 from aiohttp import web
 
+from daytwo.open_files import allow_many
 from services.mock_provider.bill import Bill
 from services.mock_provider.bill_file import BillFile, BillFileError
 from services.mock_provider.chat import Provider
@@ -32,6 +33,7 @@ _DISTRIBUTION = 'a number, {"fixed": …} or {"median": …, "p99": …}'
 @click.option("--bill-file", envvar="DAYTWO_BILL_FILE", type=click.Path(path_type=Path), show_envvar=True)
 def main(host: str, port: int, latency_ms: str, output_tokens: str, seed: int, bill_entries: int, bill_file: Path | None) -> None:
     """A fast OpenAI-compatible model provider that fails on demand and keeps a bill."""
+    allow_many()
     try:
         config = {
             "latency_ms": _json(latency_ms, "--latency-ms"),

@@ -131,7 +131,7 @@ def compose(request: ChatRequest, output_tokens: Distribution, seed: int) -> Ans
     """
     digest = blake2b(request.question.encode(), digest_size=16).digest()
     mixed = blake2b(digest[8:] + seed.to_bytes(8), digest_size=8).digest() if seed else digest[8:]
-    share = (int.from_bytes(mixed) >> 12) / 2**52
+    share = _share(mixed)
     wanted = min(max(round(output_tokens.quantile(share)), 1), MOST_OUTPUT_TOKENS)
     tokens = min(wanted, request.max_tokens)
     return Answer(
@@ -139,6 +139,18 @@ def compose(request: ChatRequest, output_tokens: Distribution, seed: int) -> Ans
         tokens=tokens,
         finish_reason="length" if tokens < wanted else "stop",
     )
+
+
+def latency_share(question: bytes, seed: int) -> float:
+    """The share (0 to 1) at which a question's latency is taken where latencies go by question; `question` in UTF-8.
+
+    Whoever asks can compute it too, and so knows to the microsecond what the provider added to an answer's way.
+    """
+    return _share(blake2b(question, digest_size=8, key=seed.to_bytes(8), person=b"latency").digest())
+
+
+def _share(digest: bytes) -> float:
+    return (int.from_bytes(digest) >> 12) / 2**52
 
 
 def _say(name: str, tokens: int) -> str:

@@ -13,6 +13,7 @@ from services.mock_provider.answers import (
     ChatRequest,
     Usage,
     compose,
+    latency_share,
     read_request,
     streamed_answer,
     whole_answer,
@@ -108,9 +109,16 @@ def _start(provider: Provider, asked: ChatRequest, attempt_id: str | None) -> _R
         answer=answer,
         usage=Usage(prompt_tokens=asked.prompt_tokens, completion_tokens=tokens),
         fault=fault,
-        wait_s=(behaviour.latency_ms.quantile(provider.rng.random()) + fault.delay_ms) / 1000,
+        wait_s=(_latency_ms(provider, asked) + fault.delay_ms) / 1000,
         receipt=receipt,
     )
+
+
+def _latency_ms(provider: Provider, asked: ChatRequest) -> float:
+    behaviour = provider.behaviour
+    if behaviour.latency_by == "question":
+        return behaviour.latency_ms.quantile(latency_share(asked.question.encode(), behaviour.seed))
+    return behaviour.latency_ms.quantile(provider.rng.random())
 
 
 async def _answer(provider: Provider, request: web.Request, running: _Running) -> web.StreamResponse:

@@ -39,7 +39,7 @@ class Log:
 
     def view(self, *, whole: bool = True) -> View:
         view = View(whole=whole)
-        order = [TenantConfigured, RequestAccepted, RequestAdmitted, AttemptStarted, AttemptFinished]
+        order = [TenantConfigured, RequestSubmitted, RequestAccepted, RequestAdmitted, AttemptStarted, AttemptFinished]
         rank = {kind: place for place, kind in enumerate(order)}
         by_topic = sorted(enumerate(self.records), key=lambda item: (rank.get(type(item[1][0]), len(order)), item[0]))
         for offset, (record, at_ms) in by_topic:
@@ -86,7 +86,12 @@ def started(request_id: str, tenant: str = "acme", number: int = 1, bound: int =
 
 
 def ended(request_id: str, tenant: str = "acme", number: int = 1, *, cost: int = 30, **fields: Any) -> AttemptFinished:
-    defaults: dict[str, Any] = {"outcome": "succeeded", "status": 200, "message": Message(role="assistant", content="A log.")}
+    defaults: dict[str, Any] = {
+        "outcome": "succeeded",
+        "status": 200,
+        "message": Message(role="assistant", content="A log."),
+        "usage": Usage(input_tokens=1, output_tokens=1),
+    }
     return AttemptFinished(
         attempt_id=attempt_id(request_id, number),
         request_id=request_id,
@@ -95,7 +100,6 @@ def ended(request_id: str, tenant: str = "acme", number: int = 1, *, cost: int =
         number=number,
         deployment="d",
         model="m",
-        usage=Usage(input_tokens=1, output_tokens=1),
         cost_nano=cost,
         latency_ms=1.0,
         ended_at_ms=NOON_MS,

@@ -13,7 +13,7 @@ from daytwo.cli import main
 from daytwo.cli.site import Site
 from daytwo.clock import SystemClock
 from daytwo.memory import MemoryBroker
-from tests.audit.builders import Log, accepted, account, ledger
+from tests.audit.builders import Log, accepted, account, attempt_id, ledger
 
 
 def audited(log: Log, *arguments: str, env: dict[str, str] | None = None) -> Result:
@@ -83,13 +83,29 @@ async def test_the_ledger_is_found_in_the_stack_that_runs_here(tmp_path: Path) -
     assert "ledger_differs" in result.stdout
 
 
-async def _beside(view: Any, log: Log, folder: Path) -> Result:
+async def test_a_bill_that_the_journal_does_not_cover_is_told(tmp_path: Path) -> None:
+    log = Log()
+    log.answered("r1", cost=30)
+    call = {"attempt_id": attempt_id("r1", 1), "prompt_tokens": 1, "completion_tokens": 99}
+
+    async def bill(_: web.Request) -> web.Response:
+        return web.json_response({"calls": [call, {**call, "attempt_id": None}]})
+
+    result = await _beside(bill, log, tmp_path, path="/bill")
+
+    assert result.exit_code == 1
+    assert "below_bill" in result.stdout
+
+
+async def _beside(view: Any, log: Log, folder: Path, *, path: str = "/ledger") -> Result:
     """The command in a thread, with a server that answers it."""
     import asyncio
 
     app = web.Application()
-    app.router.add_get("/ledger", view)
+    app.router.add_get(path, view)
     async with TestServer(app) as server:
-        programs = [{"name": "cost-meter-0", "http": f"http://127.0.0.1:{server.port}"}]
+        address = f"http://127.0.0.1:{server.port}"
+        programs = [{"name": "cost-meter-0", "http": address}]
+        arguments = () if path == "/ledger" else ("--no-ledger", "--bill", f"{address}{path}")
         (folder / "stack.json").write_text(json.dumps({"programs": programs}))
-        return await asyncio.to_thread(audited, log, env={"DAYTWO_STATE": str(folder)})
+        return await asyncio.to_thread(audited, log, *arguments, env={"DAYTWO_STATE": str(folder)})

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daytwo.audit import View, Violation, invariants
-from daytwo.records import AnswerLearned, CacheMatch, Message, Usage
+from daytwo.audit import Place, View, Violation, invariants
+from daytwo.records import AnswerLearned, AttemptSummary, CacheMatch, DocumentSubmitted, Message, Usage
+from daytwo.results import document_ended
 from tests.audit.builders import (
     FINGERPRINT,
     MINUTE_MS,
@@ -15,10 +17,12 @@ from tests.audit.builders import (
     Log,
     accepted,
     admitted,
+    attempt_id,
     cap,
     ended,
     finished,
     started,
+    submitted,
     tenant,
 )
 
@@ -36,7 +40,8 @@ def rules(log: Log, **options: Any) -> list[str]:
 
 def cached(request_id: str, whose: str, answer: str, kind: str = "exact") -> Any:
     match = CacheMatch(kind=kind, answer_id=answer, question="q", similarity=1.0, age_ms=1)
-    return finished(request_id, whose, cost=0, cache_match=match, served_by="cache")
+    said = Message(role="assistant", content="A log.")
+    return finished(request_id, whose, cost=0, cache_match=match, served_by="cache", message=said)
 
 
 def learned(answer: str, whose: str) -> AnswerLearned:
@@ -126,6 +131,7 @@ def test_an_attempt_of_nobody_is_told() -> None:
 @pytest.mark.parametrize(("owner", "expected"), [("acme", []), ("umbrella", ["tenant_mixed"])])
 def test_an_answer_learned_from_another_tenant_must_not_be_served(owner: str, expected: list[str]) -> None:
     log = Log()
+    log.answered("r", tenant=owner)
     log.write(learned("a1", owner), accepted("r1"), cached("r1", "acme", "a1"))
 
     assert rules(log) == expected
@@ -286,3 +292,114 @@ def test_whatever_mixture_of_proper_requests_is_clean(stories: list[str]) -> Non
             log.write(finished(request_id, cost=0, outcome="refused"))
 
     assert broken(log, now_ms=NOON_MS) == []
+
+
+def test_a_record_of_which_nothing_became_is_told_and_one_that_was_set_aside_is_not() -> None:
+    log = Log()
+    log.write(submitted("r1"))
+    view = log.view()
+
+    assert [v.rule for v in broken(log, view=view)] == ["unaccounted"]
+    view.set_aside.add(("request-submitted", 0, 0))
+    assert broken(log, view=view) == []
+
+
+def test_a_document_without_an_end_is_told_after_a_while() -> None:
+    log = Log()
+    document = DocumentSubmitted(document_id="d1", tenant="acme", collection="docs", source="a")
+    log.write(document)
+
+    assert rules(log, now_ms=NOON_MS + MINUTE_MS) == []
+    assert rules(log, now_ms=NOON_MS + 20 * MINUTE_MS) == ["document_lost"]
+    log.write(document_ended(document, now_ms=0, outcome="indexed", reason="ok"))
+    assert rules(log, now_ms=NOON_MS + 20 * MINUTE_MS) == []
+
+
+@pytest.mark.parametrize(("order", "expected"), [(("r1", "r2"), []), (("r2", "r1"), ["out_of_order"])])
+def test_requests_of_one_session_that_overtake_each_other_are_told(order: tuple[str, str], expected: list[str]) -> None:
+    log = Log()
+    log.write(submitted("r1", session="s"), submitted("r2", session="s"))
+    log.write(*[accepted(request_id, session="s") for request_id in order])
+    log.write(finished("r1", cost=0), finished("r2", cost=0))
+
+    assert rules(log) == expected
+
+
+def test_an_answer_that_no_attempt_gave_is_told() -> None:
+    log = Log()
+    log.answered("r")
+    log.write(replace(learned("a1", "acme"), message=Message(role="assistant", content="Forty-two.")))
+
+    assert rules(log) == ["invented"]
+
+
+def test_a_cached_answer_that_says_something_else_than_was_learned_is_told() -> None:
+    log = Log()
+    log.answered("r")
+    log.write(learned("a1", "acme"), accepted("r1"))
+    log.write(replace(cached("r1", "acme", "a1"), message=Message(role="assistant", content="Forty-two.")))
+
+    assert rules(log) == ["invented"]
+
+
+def test_an_attempt_that_begins_after_the_deadline_is_told() -> None:
+    log = Log()
+    log.answered("r1")
+    log.write(replace(started("r1", number=2), started_at_ms=NOON_MS + MINUTE_MS + 1), ended("r1", number=2, cost=0, outcome="failed"))
+
+    assert rules(log) == ["late"]
+
+
+def test_an_attempt_that_only_a_later_result_lists_is_booked_all_the_same() -> None:
+    log = Log()
+    log.write(accepted("r1"), admitted("r1"), started("r1"))
+    log.write(finished("r1", cost=0, outcome="expired", reason="deadline_exceeded"))
+    assert rules(log) == ["attempt_unbooked"]
+
+    log.write(ended("r1"), finished("r1", cost=30), finished("r1", cost=30))
+
+    assert broken(log) == []
+    assert log.view().requests["acme", "r1"].cost_nano == 30
+
+
+def test_the_own_end_of_a_router_that_was_taken_for_dead_contradicts_nobody() -> None:
+    log = Log()
+    log.write(accepted("r1"), admitted("r1"), started("r1"))
+    log.write(ended("r1", cost=90, outcome="unknown", reason="lost", message=None), ended("r1", cost=30), finished("r1", cost=30))
+
+    assert broken(log) == []
+
+
+@pytest.mark.parametrize(("router", "later_ms", "expected"), [("b", 0, []), ("b", 20_000, ["paid_twice"]), ("a", 0, ["paid_twice"])])
+def test_a_second_purchase_is_told_where_whoever_made_it_could_know_of_the_first(router: str, later_ms: int, expected: list[str]) -> None:
+    log = Log()
+    log.write(accepted("r1"), admitted("r1"), replace(started("r1"), router="a"), ended("r1"))
+    log.now_ms += later_ms
+    log.write(replace(started("r1", number=2), router=router), ended("r1", number=2))
+    attempts = tuple(
+        AttemptSummary(attempt_id=attempt_id("r1", n), deployment="d", outcome="succeeded", latency_ms=1.0, cost_nano=30) for n in (1, 2)
+    )
+    log.write(finished("r1", cost=60, attempts=attempts))
+
+    assert rules(log) == expected
+
+
+def test_a_refusal_of_somebody_elses_bytes_is_not_the_requests_result() -> None:
+    log = Log()
+    log.write(accepted("r1"), finished("r1", cost=0, fingerprint="", outcome="refused", reason="bad_signature", submission="ab" * 16))
+    log.write(finished("r1", cost=0))
+    first = log.view().requests["acme", "r1"].first
+
+    assert broken(log) == []
+    assert first is not None
+    assert first.outcome == "answered"
+
+
+def test_of_two_results_in_a_partition_the_offset_decides_whatever_the_clocks_say() -> None:
+    view = View()
+    view.take(finished("r1", cost=0, outcome="expired"), Place(NOON_MS + 5000, 1, 7))
+    view.take(finished("r1", cost=0), Place(NOON_MS, 1, 8))
+
+    first = view.requests["acme", "r1"].first
+    assert first is not None
+    assert first.outcome == "expired"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,7 +115,7 @@ async def test_a_log_whose_beginning_is_gone_is_judged_from_its_retention_on() -
     broker = await written(log)
     (partition,) = [partition for partition, records in broker.logs.items() if records]
     gone = broker.logs[partition][0]
-    broker.logs[partition] = [replace(gone, offset=7)]
+    broker.logs[partition] = [gone._replace(offset=7)]
     found = await report(_Trimmed(broker))
 
     assert any("beginning of the log" in note for note in found.notes)

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from itertools import islice, pairwise
+from itertools import islice
 
 import pytest
 
 from daytwo.codec import decode, encode
 from daytwo.question import is_single_turn, question_key, scope_key
-from daytwo.topics import REQUEST_FINISHED
+from daytwo.topics import REQUEST_FINISHED, REQUEST_SUBMITTED
 from deploy.bench.bare_hop import BareHop
-from deploy.bench.bare_records import ROAD
+from deploy.bench.bare_records import HOPS
 from deploy.bench.questions import SCENARIOS, Scenario, documents, requests, warming
 
 
@@ -51,9 +51,11 @@ def test_every_document_is_of_its_own() -> None:
 
 
 def test_a_bare_record_fits_its_schema_at_every_hop() -> None:
-    value = encode(ROAD[0], next(requests("uncached", "run")))
-    for source, target in pairwise(ROAD):
-        value = BareHop("", source, target).turn(value)
-        decode(target, value, strict=True)
+    values = {REQUEST_SUBMITTED.name: encode(REQUEST_SUBMITTED, next(requests("uncached", "run")))}
+    for number, (source, targets) in enumerate(HOPS):
+        hop = BareHop("", number)
+        for target in targets:
+            values[target.name] = hop.written(target, hop.read(values[source.name]))
+            decode(target, values[target.name], strict=True)
 
-    assert decode(REQUEST_FINISHED, value).request_id == "run-1"
+    assert decode(REQUEST_FINISHED, values[REQUEST_FINISHED.name]).request_id == "run-1"

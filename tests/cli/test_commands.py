@@ -351,6 +351,18 @@ def test_dead_letters_are_listed_once_and_shown_without_control_characters(daytw
     assert "no such dead letter" in daytwo("dead-letters", "show", "x").err
 
 
+def test_a_dead_letter_without_bytes_is_not_sent_as_a_deletion(daytwo: Daytwo) -> None:
+    daytwo.broker.append(outgoing(replace(letter(1), key=None, value=None)))
+    said = daytwo("dead-letters", "replay", "request-submitted/1/1")
+    assert "have no bytes to send: request-submitted/1/1" in said.err
+    assert daytwo.broker.records("request-submitted") == []
+
+
+def test_an_answer_is_told_without_what_a_terminal_obeys_and_with_its_lines(daytwo: Daytwo) -> None:
+    daytwo.broker = AnsweringBroker(SystemClock(), lambda request: [answered(request, "one\n\ttwo\x1b]0;owned\x07 \u00e4\u202e")])
+    assert daytwo("ask", "What?", "--tenant", "acme").out == "one\n\ttwo\u00b7]0;owned\u00b7 \u00e4\u00b7\n"
+
+
 def test_a_replay_sends_the_original_bytes_to_the_original_topic(daytwo: Daytwo) -> None:
     daytwo.broker = MemoryBroker(SystemClock())
     for item in (letter(1), letter(2, "too_large"), letter(3, "too_large")):

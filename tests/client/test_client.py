@@ -23,6 +23,7 @@ from daytwo.client import (
     InvalidInputError,
     NotAcknowledgedError,
     NotConnectedError,
+    OverloadedError,
     RefusedError,
     RequestError,
     SigningKey,
@@ -34,6 +35,7 @@ from daytwo.client.waiting import Mailbox
 from daytwo.clock import SystemClock
 from daytwo.codec import decode
 from daytwo.errors import RetryableError
+from daytwo.fate import submission
 from daytwo.memory import MemoryBroker, MemoryReader
 from daytwo.records import Outcome, RequestFinished, RequestSubmitted
 from daytwo.results import document_ended, finished
@@ -108,6 +110,29 @@ async def test_the_first_terminal_record_of_an_id_is_its_result(broker: MemoryBr
     assert result.message.content == "first"
 
 
+async def test_a_refusal_of_bytes_that_somebody_else_sent_under_the_id_is_not_the_result(broker: MemoryBroker) -> None:
+    def refused_first(request: RequestSubmitted) -> Sequence[RequestFinished]:
+        forged = finished(request, now_ms=0, outcome="refused", reason="bad_signature", submission="00" * 16)
+        return [forged, answered(request, "the answer")]
+
+    async with services(broker, refused_first), client_of(broker) as daytwo:
+        result = await daytwo.ask("?")
+
+    assert result.message is not None
+    assert result.message.content == "the answer"
+
+
+async def test_a_refusal_of_the_bytes_that_were_sent_is_the_result(broker: MemoryBroker) -> None:
+    def refused(request: RequestSubmitted) -> Sequence[RequestFinished]:
+        (raw,) = broker.records("request-submitted")
+        return [finished(request, now_ms=0, outcome="refused", reason="invalid_request", submission=submission(raw.value))]
+
+    async with services(broker, refused), client_of(broker) as daytwo:
+        result = await daytwo.ask("?", check=False)
+
+    assert result.reason == "invalid_request"
+
+
 async def test_a_result_that_comes_before_anyone_waits_is_kept(broker: MemoryBroker) -> None:
     async with services(broker), client_of(broker) as daytwo:
         request_id = await daytwo.submit("?")
@@ -164,6 +189,7 @@ async def test_a_wait_ends_with_deadline_and_grace_and_can_be_taken_up_again(bro
     [
         ("refused", "unknown_model", RefusedError),
         ("refused", "budget_exceeded", BudgetExceededError),
+        ("refused", "overloaded", OverloadedError),
         ("expired", "deadline_exceeded", ExpiredError),
         ("failed", "providers_unavailable", FailedError),
     ],

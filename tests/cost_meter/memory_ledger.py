@@ -19,6 +19,7 @@ class Entry:
     amount: int
     paths: Sequence[str]
     closed: Closed | None = None
+    booked: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -58,12 +59,14 @@ class MemoryLedger:
         self._check()
         book = self.books[settlement.tenant]
         known = book.requests.get(settlement.request_id)
-        if known is None or known.closed or known.fingerprint != settlement.fingerprint:
+        if known is None or known.fingerprint != settlement.fingerprint:
             return
+        late = [(each, cost) for each, cost in settlement.attempts if each not in known.booked]
+        known.booked.update(each for each, _ in late)
         for path in known.paths:
-            book.reserved[path] -= known.amount
-            book.settled[path] += settlement.cost_nano
-        known.closed = Closed(partition=settlement.partition, offset=settlement.offset)
+            book.reserved[path] -= 0 if known.closed else known.amount
+            book.settled[path] += sum(cost for _, cost in late) if known.closed else settlement.cost_nano
+        known.closed = known.closed or Closed(partition=settlement.partition, offset=settlement.offset)
 
     async def accounts(self) -> Mapping[str, Account]:
         self._check()

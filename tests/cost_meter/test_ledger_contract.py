@@ -229,3 +229,35 @@ async def test_tenants_never_share(ledger: Ledger, fresh_tenant: str) -> None:
     await ledger.reserve(reservation(100, cap(100), tenant=fresh_tenant))
 
     assert fits(await ledger.reserve(reservation(100, cap(100), tenant=f"{fresh_tenant}-2")))
+
+
+async def test_an_attempt_that_only_a_later_result_lists_is_booked_once_and_what_was_booked_is_not_booked_again(
+    ledger: Ledger, fresh_tenant: str
+) -> None:
+    await ledger.reserve(reservation(100, cap(1000, "hour", "user"), user="ann", tenant=fresh_tenant))
+    await ledger.settle(settlement(0, tenant=fresh_tenant))  # it expired, though a copy of it is still at work
+
+    for _ in range(3):
+        await ledger.settle(settlement(30, tenant=fresh_tenant, offset=8, attempts=(("a-1", 30),)))
+    await ledger.settle(settlement(75, tenant=fresh_tenant, offset=9, attempts=(("a-1", 45), ("a-2", 30))))
+
+    assert set((await counters(ledger, fresh_tenant)).values()) == {(60, 0)}
+    assert await ledger.reserve(reservation(100, tenant=fresh_tenant)) == Closed(partition=3, offset=7)
+
+
+async def test_the_attempts_of_the_first_result_are_not_late(ledger: Ledger, fresh_tenant: str) -> None:
+    await ledger.reserve(reservation(100, tenant=fresh_tenant))
+
+    await ledger.settle(settlement(50, tenant=fresh_tenant, attempts=(("a-1", 20), ("a-2", 30))))
+    await ledger.settle(settlement(50, tenant=fresh_tenant, attempts=(("a-1", 20), ("a-2", 30))))
+
+    assert await total(ledger, fresh_tenant) == (50, 0)
+
+
+async def test_late_attempts_of_other_content_are_nobodys(ledger: Ledger, fresh_tenant: str) -> None:
+    await ledger.reserve(reservation(100, tenant=fresh_tenant))
+    await ledger.settle(settlement(0, tenant=fresh_tenant))
+
+    await ledger.settle(settlement(30, tenant=fresh_tenant, fingerprint="f-2", attempts=(("a-1", 30),)))
+
+    assert await total(ledger, fresh_tenant) == (0, 0)

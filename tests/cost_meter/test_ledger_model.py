@@ -30,6 +30,7 @@ caps = st.builds(
     limit_nano=st.integers(0, 500),
 )
 ids = st.sampled_from([f"r-{number}" for number in range(8)])
+costs = st.dictionaries(st.sampled_from(["a-1", "a-2", "a-3"]), st.integers(0, 400))
 fingerprints = st.sampled_from(["f-1", "f-1", "f-1", "f-2"])
 
 
@@ -85,9 +86,13 @@ class Model(RuleBasedStateMachine):
             for window in wanted.windows:
                 assert window.limit_nano is None or book.settled[window.path] + book.reserved[window.path] <= window.limit_nano
 
-    @rule(request_id=ids, fingerprint=fingerprints, cost=st.integers(0, 400), offset=st.integers(0, 10**12))
-    def settle(self, request_id: str, fingerprint: str, cost: int, offset: int) -> None:
-        end = settlement(cost, tenant=self.tenant, request_id=request_id, fingerprint=fingerprint, offset=offset)
+    @rule(request_id=ids, fingerprint=fingerprints, costs=costs, offset=st.integers(0, 10**12))
+    def settle(self, request_id: str, fingerprint: str, costs: dict[str, int], offset: int) -> None:
+        """A result; each attempt is booked at most once, whichever results list it."""
+        attempts = tuple(costs.items())
+        end = settlement(
+            sum(costs.values()), tenant=self.tenant, request_id=request_id, fingerprint=fingerprint, offset=offset, attempts=attempts
+        )
         self.run(self.other.settle(end))
         if self.other is not self.model:
             self.run(self.model.settle(end))

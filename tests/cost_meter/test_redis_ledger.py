@@ -44,7 +44,9 @@ async def test_an_open_request_never_expires_and_a_closed_one_does(redis_ledger:
 
     assert while_open == -1
     assert 0 < await redis.pttl(key) <= KEEP_MS
-    assert await redis.hgetall(key) == {"fingerprint": "f-1", "closed": "3/7"}
+    windows = ["tenant//total/total", "tenant//month/2026-03", "tenant//day/2026-03-01", "tenant//hour/2026-03-01T12"]
+    numbered = {str(number): window for number, window in enumerate(windows, 1)}
+    assert await redis.hgetall(key) == {"fingerprint": "f-1", "closed": "3/7", **numbered}
 
 
 @pytest.mark.stack

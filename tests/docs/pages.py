@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PLACES: Final = ("*.md", "docs/**/*.md", "services/*/README.md", "deploy/**/README.md")
-WRITTEN_BY_COMMANDS: Final = frozenset({ROOT / "docs/benchmarks.md"})
-"""Pages that may not be there until somebody has typed the command that writes them (`make bench`)."""
+WRITTEN_BY_COMMANDS: Final = frozenset({ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks-sessions.md"})
+"""Pages that may not be there until somebody has typed the command that writes them (`make bench`, `make bench-sessions`)."""
 
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

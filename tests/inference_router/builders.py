@@ -223,10 +223,13 @@ class Bench:
         self.journal = Journal(1_000_000)
         self.deployments = Deployments(BreakerPolicy(), self.clock)
         self.deployments.rows = {row.deployment: row for row in self.rows}
-        self.router = Router(self.deployments, self.journal, self.calls, self.clock, Random(7), RetryPolicy())
+        self.router = Router(self.deployments, self.journal, self.calls, self.clock, Random(7), RetryPolicy(), read_again=self.read_again)
         for record in self.log.records:
             assert isinstance(record, AttemptStarted | AttemptFinished)
             self.journal.load(0, record)
+
+    async def read_again(self, partition: int, since_ms: int) -> None:
+        """The journal has nothing new; a test may say otherwise."""
 
     async def configure(self, row: DeploymentConfigured) -> None:
         await self.deployments.apply([Change(key=row.deployment, record=row, partition=0, offset=0)])

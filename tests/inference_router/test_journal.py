@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from daytwo.records import Message
 from services.inference_router.journal import Journal, attempt_id
-from tests.inference_router.builders import ended, started
+from tests.inference_router.builders import NOON, ended, started
 
 
-def test_an_attempts_id_follows_from_tenant_request_and_number_and_nothing_else() -> None:
-    assert attempt_id("acme", "r-1", 1) == attempt_id("acme", "r-1", 1)
-    others = {attempt_id("acme", "r-1", 1), attempt_id("acme", "r-1", 2), attempt_id("acme", "r-2", 1), attempt_id("zen", "r-1", 1)}
-    assert len(others) == 4
+def test_an_attempts_id_follows_from_tenant_request_number_and_router_and_nothing_else() -> None:
+    assert attempt_id("acme", "r-1", 1, "router-0") == attempt_id("acme", "r-1", 1, "router-0")
+    others = [("acme", "r-1", 1, "a"), ("acme", "r-1", 2, "a"), ("acme", "r-2", 1, "a"), ("zen", "r-1", 1, "a"), ("acme", "r-1", 1, "b")]
+    assert len({attempt_id(*each) for each in others}) == 5
+
+
+def test_a_call_that_goes_on_at_another_router_is_not_lost_until_its_time_is_over() -> None:
+    journal = Journal(10**6)
+    journal.load(0, started(1))
+    journal.load(0, started(1, continues_until_ms=NOON + 1000))
+    attempts = journal.peek(0, "acme", "r-1")
+    assert (attempts.lost(NOON), len(attempts.going_on(NOON))) == ([], 1)
+    assert (len(attempts.lost(NOON + 1000)), attempts.going_on(NOON + 1000)) == (1, [])
+    journal.load(0, ended(1))
+    assert (attempts.lost(NOON), attempts.going_on(NOON)) == ([], [])
 
 
 def test_a_start_is_lost_until_its_end_is_there_in_whatever_order_they_are_read() -> None:

@@ -58,26 +58,22 @@ async def test_an_attempt_is_on_the_log_before_the_call_and_its_end_before_the_r
     assert bench.log.started()[0].bound_nano == BOUND
 
 
-async def test_an_attempt_is_not_bought_again_under_the_same_id_where_the_partition_has_moved_meanwhile() -> None:
+async def test_an_attempt_that_was_announced_by_a_router_that_then_lost_its_partition_is_not_made_and_the_log_says_so() -> None:
     bench = Bench()
     bench.moves_after = (1, 0)
     with pytest.raises(DisownedError):
         await bench.handle()
     assert bench.calls.made == []
+    assert [(attempt.outcome, attempt.reason, attempt.cost_nano) for attempt in bench.log.finished()] == [("failed", "not_sent", 0)]
     assert bench.deployments.door(bench.rows[0]).lanes.inside == 0
 
 
-async def test_a_call_that_outlived_its_ownership_gives_its_attempt_no_second_end() -> None:
+async def test_a_call_that_outlived_its_ownership_has_its_end_on_the_log_all_the_same() -> None:
     bench = Bench()
     bench.moves_after = (1, 1)
-    with pytest.raises(DisownedError):
-        await bench.handle()
-    assert bench.log.finished() == []
-    bench.moves_after = None
-    bench.restart()
     result = await bench.handle()
-    assert [(attempt.number, attempt.outcome) for attempt in bench.log.finished()] == [(1, "unknown"), (2, "succeeded")]
-    assert result.cost_nano == BOUND + 20
+    assert [(attempt.outcome, attempt.cost_nano) for attempt in bench.log.finished()] == [("succeeded", 20)]
+    assert (result.outcome, result.cost_nano) == ("answered", 20)
 
 
 async def test_nothing_is_called_when_the_start_cannot_be_logged() -> None:
@@ -444,3 +440,74 @@ async def test_a_handler_that_is_cancelled_gives_back_its_room_and_its_probe() -
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert (door.lanes.inside, door.breaker.state) == (0, "closed")
+
+
+async def under_way(bench: Bench) -> tuple[asyncio.Event, asyncio.Task[RequestFinished]]:
+    """A request whose first call waits for the event."""
+    answers = asyncio.Event()
+    bench.calls.call = _held(answers, [])  # type: ignore[method-assign]
+    task = asyncio.create_task(bench.handle())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return answers, task
+
+
+async def test_a_call_under_way_is_on_the_journal_once_more_when_its_partition_goes_to_another_router() -> None:
+    bench = Bench()
+    answers, task = await under_way(bench)
+
+    await bench.router.hand_over(0, bench.log.write_ahead)
+    answers.set()
+    result = await task
+
+    first, again = bench.log.started()
+    assert again.attempt_id == first.attempt_id
+    assert again.continues_until_ms > bench.clock.now_ms()
+    assert result.outcome == "answered"
+
+
+async def test_the_next_owner_waits_for_a_call_that_goes_on_and_gives_its_answer_instead_of_buying_again() -> None:
+    bench = Bench()
+    bench.log.records = [started(), started(continues_until_ms=NOON + 5_000)]
+    bench.restart()
+
+    async def arrives(partition: int, since_ms: int) -> None:
+        assert since_ms == started().started_at_ms
+        bench.journal.load(partition, ended())
+
+    bench.router._read_again = arrives
+    result = await bench.handle()
+
+    assert (result.outcome, result.cost_nano, bench.calls.made) == ("answered", 20, [])
+
+
+async def test_a_call_that_went_on_elsewhere_and_never_ended_counts_in_full_after_its_time() -> None:
+    bench = Bench()
+    bench.log.records = [started(), started(continues_until_ms=NOON + 5_000)]
+    bench.restart()
+
+    result = await bench.handle()
+
+    assert (result.cost_nano, bench.calls.made) == (BOUND + 20, ["b"])
+    assert bench.clock.seconds >= 5
+
+
+async def test_a_router_that_has_handed_a_partition_over_begins_no_attempt_there_until_it_is_back() -> None:
+    bench = Bench()
+    await bench.router.hand_over(0, bench.log.write_ahead)
+
+    with pytest.raises(RetryableError):
+        await bench.handle()
+    assert (bench.calls.made, bench.log.records) == ([], [])
+    bench.router.take_over(0)
+
+    assert (await bench.handle()).outcome == "answered"
+
+
+async def test_a_request_of_a_partition_that_never_came_back_ends_with_its_deadline() -> None:
+    bench = Bench()
+    await bench.router.hand_over(0, bench.log.write_ahead)
+
+    result = await bench.handle(grounded(deadline_ms=NOON - 1))
+
+    assert (result.outcome, bench.calls.made) == ("expired", [])

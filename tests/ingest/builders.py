@@ -13,6 +13,7 @@ from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
 from daytwo.topic import Record
 from daytwo.topics import DOCUMENT_SUBMITTED, REQUEST_SUBMITTED
 from services.ingest.chunks import Piece, UnsplittableError
+from services.ingest.ports import Heard
 from services.ingest.service import service
 from services.ingest.settings import Settings
 
@@ -51,6 +52,19 @@ class LineSplitter:
 class BrokenSplitter(LineSplitter):
     async def split(self, document: DocumentSubmitted) -> Sequence[Piece]:
         raise RetryableError("store_unavailable", "not now")
+
+
+class SilentRoad:
+    """A road of which nothing is heard but what a test says to `heard`."""
+
+    def __init__(self) -> None:
+        self.heard: Heard | None = None
+
+    async def start(self, heard: Heard) -> None:
+        self.heard = heard
+
+    async def stop(self) -> None:
+        self.heard = None
 
 
 def request(**fields: Any) -> RequestSubmitted:
@@ -99,7 +113,8 @@ class Ingest:
 
     def __init__(self, *tenants: TenantConfigured, settings: Settings | None = None, splitter: LineSplitter | None = None) -> None:
         self._tenants = tenants or (tenant(),)
-        self.service: Service = service(settings or Settings(), splitter or LineSplitter())
+        self.road = SilentRoad()
+        self.service: Service = service(settings or Settings(), splitter or LineSplitter(), self.road)
 
     def input(self, topic: str) -> Input[Any]:
         return next(each for each in self.service.inputs if each.topic.name == topic)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,9 +17,12 @@ from daytwo.loop import Loop
 from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
 from daytwo.records import Message, TenantConfigured, Tool
-from daytwo.topics import DEAD_LETTER, DOCUMENT_FINISHED, REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_SUBMITTED
+from daytwo.topics import DEAD_LETTER, DOCUMENT_FINISHED, DOCUMENT_SUBMITTED, REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_SUBMITTED
 from daytwo.world import World
-from services.ingest.build import build
+from services.ingest.service import service
+from services.ingest.settings import Settings
+from services.ingest.splitting_process import SplittingProcesses, make_chunker
+from services.ingest.tokenizer_file import find_tokenizer
 from tests.ingest.builders import SIGNING, document, request, tenant
 
 OPEN = tenant(tenant="open")
@@ -30,7 +34,9 @@ async def running(*tenants: TenantConfigured) -> AsyncIterator[MemoryBroker]:
     broker = MemoryBroker(SystemClock())
     for row in tenants:
         broker.append(outgoing(row))
-    loop = Loop(build(world), broker, world, Metrics(), sender=broker.sender())
+    settings = Settings()
+    splitter = SplittingProcesses(partial(make_chunker, settings.chunk_rules, find_tokenizer()), processes=1)
+    loop = Loop(service(settings, splitter), broker, world, Metrics(), sender=broker.sender())
     task = asyncio.create_task(loop.run())
     try:
         yield broker
@@ -107,3 +113,40 @@ async def test_a_document_of_binary_junk_is_refused_and_the_next_becomes_chunks(
         [result] = await arrives(broker, DOCUMENT_FINISHED.name)
     finished = decode(DOCUMENT_FINISHED, result)
     assert (finished.document_id, finished.outcome, finished.reason) == ("bad", "refused", "invalid_document")
+
+
+BAD_DOCUMENTS: list[tuple[str, dict[str, Any], str]] = [
+    ("9 MiB", {"content": b"x" * (9 << 20)}, "too_large"),
+    ("an unknown tenant", {"tenant": "nobody"}, "unknown_tenant"),
+    ("no signature", {"tenant": "acme"}, "missing_signature"),
+    ("an unknown media type", {"media_type": "application/pdf"}, "invalid_document"),
+    ("a control character in its name", {"source": "a\x1b[2J"}, "invalid_document"),
+    ("a time before the epoch", {"published_at_ms": -1}, "invalid_document"),
+    ("HTML a hundred thousand deep", {"content": b"<div>" * 100_000, "media_type": "text/html"}, "invalid_document"),
+    ("half a character", {"content": "\u00e4".encode()[:1]}, "invalid_document"),
+    ("nothing", {"content": b""}, "invalid_document"),
+]
+
+
+@pytest.mark.parametrize(("fields", "reason"), [pytest.param(fields, reason, id=name) for name, fields, reason in BAD_DOCUMENTS])
+async def test_a_bad_document_has_one_result_and_the_next_becomes_chunks(fields: dict[str, Any], reason: str) -> None:
+    async with running(OPEN, SIGNING) as broker:
+        broker.append(outgoing(document(**{"document_id": "bad", "tenant": "open", **fields})))
+        broker.append(outgoing(document(document_id="good", tenant="open")))
+        await arrives(broker, "chunk-accepted")
+        [result] = await arrives(broker, DOCUMENT_FINISHED.name)
+    finished = decode(DOCUMENT_FINISHED, result)
+    assert (finished.document_id, finished.outcome, finished.reason) == ("bad", "refused", reason)
+    assert broker.records(DEAD_LETTER.name) == []
+
+
+async def test_an_unreadable_document_that_says_its_id_in_a_header_has_its_result() -> None:
+    async with running(OPEN) as broker:
+        broker.append(
+            Outgoing(topic=DOCUMENT_SUBMITTED.name, key=b"open/a.md", value=b"\0\0\0\xff\xffnew", headers={"document-id": b"d-9"})
+        )
+        [result] = await arrives(broker, DOCUMENT_FINISHED.name)
+        [letter] = await arrives(broker, DEAD_LETTER.name)
+    finished = decode(DOCUMENT_FINISHED, result)
+    assert (finished.document_id, finished.tenant, finished.source) == ("d-9", "open", "a.md")
+    assert (finished.outcome, finished.reason, decode(DEAD_LETTER, letter).reason) == ("refused", "unreadable", "unreadable")

@@ -145,3 +145,14 @@ def test_a_request_that_cannot_be_handled_ends_with_its_reason(error: Any, outco
     [result] = Ingest().input(REQUEST_SUBMITTED.name).ending(request(request_id="\x01"), context(b""), error)
     assert isinstance(result, RequestFinished)
     assert (result.request_id, result.outcome, result.reason, result.detail) == ("\ufffd", outcome, error.reason, error.detail)
+
+
+async def test_a_refusal_names_the_bytes_it_refuses_and_claims_no_request() -> None:
+    result = await ended(Ingest(), request(max_tokens=0))
+    assert (len(result.submission), result.fingerprint) == (32, "")
+    assert (await ended(Ingest(), request(max_tokens=-1))).submission != result.submission
+
+
+async def test_a_request_that_is_late_at_the_door_ends_as_the_request_it_is() -> None:
+    result = await ended(Ingest(), request(deadline_ms=NOW_MS - 1))
+    assert result.fingerprint == (await accepted(Ingest(), request())).fingerprint

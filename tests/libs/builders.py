@@ -50,7 +50,7 @@ class Bench:
         self.started_ms = SystemClock().now_ms() - 1
         self._begun = False
 
-    def service(self, handle: Any = None, *, max_in_flight: int = 1024, **fields: Any) -> Service:
+    def service(self, handle: Any = None, *, max_in_flight: int = 1024, max_in_flight_bytes: int = 2**28, **fields: Any) -> Service:
         """A service that reads request-submitted and leaves other tests' tenants alone."""
 
         async def own(record: RequestSubmitted, context: Context) -> Sequence[Output]:
@@ -58,7 +58,7 @@ class Bench:
             return result
 
         source = Input(topic=REQUEST_SUBMITTED, ending=ending, handle=own if handle else None, **fields)
-        return Service(name=f"g-{self.tenant}", inputs=[source], max_in_flight=max_in_flight)
+        return Service(name=f"g-{self.tenant}", inputs=[source], max_in_flight=max_in_flight, max_in_flight_bytes=max_in_flight_bytes)
 
     def loop(self, service: Service, *, instance: str = "i0", **settings: Any) -> Loop:
         return Loop(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,6 +226,28 @@ async def test_no_more_than_the_bound_is_in_flight(broker: Broker) -> None:
         await bench.records("request-accepted", 50)
 
     assert most == 8
+
+
+async def test_at_the_bound_of_bytes_in_flight_nothing_more_is_read_until_half_of_them_are_done(broker: Broker) -> None:
+    bench = Bench(broker)
+    running = 0
+    gate = asyncio.Event()
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        nonlocal running
+        running += 1
+        await gate.wait()
+        return [accepted(record)]
+
+    large = [replace(submitted(f"r{n}", bench.tenant), metadata={"x": "x" * 1000}) for n in range(20)]
+    async with bench.running(replace(bench.service(handle), max_in_flight_bytes=4000)):
+        await bench.submit(*large[:10])
+        await until(lambda: running >= 4)
+        await bench.submit(*large[10:])
+        await asyncio.sleep(0.3)
+        assert running <= 10
+        gate.set()
+        await bench.records("request-accepted", 20)
 
 
 async def test_a_batch_handler_gets_records_together_and_answers_each(broker: Broker) -> None:

@@ -61,3 +61,67 @@ def test_any_number_of_ordinary_deaths_condemns_nobody(tmp_path: Path) -> None:
         life = death(marks, others=(INNOCENT,))
 
     assert not life.is_condemned(INNOCENT)
+
+
+def test_what_is_known_of_a_suspect_survives_a_death_that_another_record_brought_about(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    death(marks, others=(POISON, INNOCENT))
+    death(marks, alone=POISON)
+    # Two lives die before the suspect is even read: its count must not begin anew.
+    for _ in range(2):
+        death(marks, others=(RecordId("request-finished", 0, 7),))
+
+    last = death(marks, alone=POISON)
+
+    assert last.is_condemned(POISON)
+
+
+def test_a_record_that_was_set_aside_stays_condemned_until_its_offset_is_committed(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    death(marks, others=(POISON,))
+    death(marks, alone=POISON)
+    life = death(marks, alone=POISON)
+    life.begin(POISON)
+    life.end(POISON)
+
+    # The process dies of something else; the record is read again.
+    next_life = Suspects(marks)
+    assert next_life.is_condemned(POISON)
+    next_life.committed(POISON.topic, POISON.partition, POISON.offset + 1)
+
+    assert not Suspects(marks).is_condemned(POISON)
+
+
+def test_suspects_that_never_come_again_leave_room_for_marks(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    dying = Suspects(marks, slots=8)
+    for offset in range(8):
+        dying.begin(RecordId("request-submitted", 1, offset))
+
+    life = Suspects(marks, slots=8)
+    life.begin(POISON)
+
+    assert Suspects(marks, slots=8).is_suspect(POISON)
+
+
+def test_among_many_suspects_a_poison_record_is_found_in_company_first_and_then_alone(tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    many = tuple(RecordId("request-submitted", 0, offset) for offset in range(1000))
+    life = death(marks, others=(*many, POISON))
+    companies = [life.company]
+    for _ in range(3):
+        for record in (*many, POISON):
+            life.begin(record)
+        life.alone(POISON, alone=True)
+        life = Suspects(marks)
+        companies.append(life.company)
+
+    assert companies == [11, 1, 1, 1]
+    assert life.is_condemned(POISON)
+    assert not any(life.is_condemned(record) for record in many)
+
+
+def test_few_suspects_start_one_by_one(tmp_path: Path) -> None:
+    few = tuple(RecordId("request-submitted", 0, offset) for offset in range(100))
+
+    assert death(tmp_path / "marks", others=few).company == 1

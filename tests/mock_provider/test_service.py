@@ -9,8 +9,9 @@ import orjson
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, ClientTimeout, ServerDisconnectedError
 
+from services.mock_provider.answers import latency_share
 from services.mock_provider.bill import Call
-from services.mock_provider.distributions import Fixed
+from services.mock_provider.distributions import Fixed, Lognormal
 from services.mock_provider.settings import AT_ONCE
 from tests.mock_provider.builders import NOW_S, Sleeps, a_provider, a_question, ask, served, set_faults
 
@@ -273,14 +274,14 @@ async def test_the_configuration_changes_while_it_runs() -> None:
     async with served(provider) as client:
         change = {"latency_ms": 250, "output_tokens": {"fixed": 3}}
         config = await (await client.put("/config", json=change)).json()
-        assert config == {"latency_ms": {"fixed": 250}, "output_tokens": {"fixed": 3}, "seed": 0}
+        assert config == {"latency_ms": {"fixed": 250}, "output_tokens": {"fixed": 3}, "seed": 0, "latency_by": "call"}
         answer = await (await ask(client, a_question())).json()
     assert answer["usage"]["completion_tokens"] == 3
     assert isinstance(provider.sleep, Sleeps)
     assert provider.sleep.seconds == [0.25]
 
 
-@pytest.mark.parametrize("change", [[], {"latency": 5}, {"seed": -1}, {"seed": True}, {"latency_ms": "fast"}])
+@pytest.mark.parametrize("change", [[], {"latency": 5}, {"seed": -1}, {"seed": True}, {"latency_ms": "fast"}, {"latency_by": "user"}])
 async def test_a_configuration_that_makes_no_sense_changes_nothing(change: object) -> None:
     async with served(a_provider()) as client:
         assert (await client.put("/config", json=change)).status == 400
@@ -297,6 +298,18 @@ async def test_the_same_seed_gives_the_same_latencies() -> None:
     assert isinstance(provider.sleep, Sleeps)
     assert provider.sleep.seconds[:5] == provider.sleep.seconds[5:]
     assert len(set(provider.sleep.seconds)) == 5
+
+
+async def test_a_latency_that_goes_by_question_is_the_same_each_time_and_known_to_whoever_asks() -> None:
+    provider = a_provider()
+    async with served(provider) as client:
+        await client.put("/config", json={"latency_ms": {"median": 100, "p99": 900}, "latency_by": "question", "seed": 9})
+        for question in ("Why?", "How?", "Why?"):
+            await ask(client, a_question(question))
+    why, how = (Lognormal(100, 900).quantile(latency_share(question, 9)) / 1000 for question in (b"Why?", b"How?"))
+    assert isinstance(provider.sleep, Sleeps)
+    assert provider.sleep.seconds == [why, how, why]
+    assert why != how
 
 
 async def test_a_bill_is_read_in_pages() -> None:

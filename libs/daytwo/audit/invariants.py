@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from daytwo.audit.view import Attempt, Request, View
+from daytwo.audit.view import Attempt, End, Place, Request, View
 from daytwo.audit.windows import PERIODS, window
 from daytwo.records import TenantConfigured
 
@@ -24,11 +24,16 @@ class Violation:
 
 RULES: Final[Mapping[str, str]] = {
     "lost": "every accepted request has a result, or its deadline has not passed",
+    "unaccounted": "every record that is submitted is accepted, has a result, or is in the dead letters",
+    "document_lost": "every document ends",
+    "out_of_order": "requests of one session are accepted and admitted in the order in which they were submitted",
     "no_request": "every result with a fingerprint, admission and attempt belongs to an accepted request of its tenant",
     "tenant_mixed": "no result and no cached answer goes from one tenant to another",
     "paid_twice": "a request has at most one attempt that succeeded",
+    "invented": "what is learned a provider has answered, and what the cache answers was learned",
     "attempt_ended_twice": "an attempt has one end; repeats of it are equal",
     "attempt_unannounced": "an attempt is in the journal before it is made",
+    "late": "no attempt begins after the deadline of its request",
     "attempt_unbooked": "every attempt of an ended request is in its result",
     "attempt_not_in_journal": "every attempt of a result is in the journal, at the same cost",
     "wrong_cost": "the cost of a result is the sum over its attempts",
@@ -36,7 +41,16 @@ RULES: Final[Mapping[str, str]] = {
     "held_after_end": "the ledger holds nothing for a request that has ended",
     "not_held": "the ledger holds what was admitted and has not ended",
     "ledger_differs": "the ledger's sums are those of the log",
+    "below_bill": "the journal covers the provider's bill, call by call, and equals it where the outcome is known",
+    "not_on_bill": "what the journal says was bought is on the provider's bill",
+    "passed_over": "no committed offset is past a record whose outputs are not on the log",
 }
+
+DOCUMENT_MS: Final = 600_000
+"""A document has no deadline; so long it may be under way."""
+
+TAKEN_FOR_DEAD_MS: Final = 15_000
+"""The session's time-out, and what clocks may differ by."""
 
 CONFIGURATION_DELAY_MS: Final = 30_000
 """A cap is held against admissions that are so much younger than its record: services follow the configuration, they do not wait for it."""
@@ -49,18 +63,91 @@ def lost(view: View, *, now_ms: int, grace_ms: int) -> Iterator[Violation]:
             yield Violation(rule="lost", ids=(request_id, tenant), detail=f"no result {late_s:.0f} s after its deadline")
 
 
+def unaccounted(view: View, *, now_ms: int, grace_ms: int) -> Iterator[Violation]:
+    """Records that came in and of which nothing is known: neither accepted, nor ended, nor set aside."""
+    for where, key in view.submitted:
+        if where.timestamp_ms < view.since_ms or where.timestamp_ms + grace_ms >= now_ms or where[:3] in view.set_aside:
+            continue
+        request = None if key is None else view.requests.get(key)
+        if request is None or (request.accepted_at is None and request.first is None):
+            place = f"{where.topic}/{where.partition}/{where.offset}"
+            yield Violation(rule="unaccounted", ids=(key[1], key[0]) if key else (place,), detail=f"nothing became of {place}")
+
+
+def documents_lost(view: View, *, now_ms: int, grace_ms: int) -> Iterator[Violation]:
+    for (tenant, document_id), (where, ended) in view.documents.items():
+        if where is None or ended or where[:3] in view.set_aside or where.timestamp_ms + max(grace_ms, DOCUMENT_MS) >= now_ms:
+            continue
+        yield Violation(rule="document_lost", ids=(document_id, tenant), detail="has no end")
+
+
+def out_of_order(view: View) -> Iterator[Violation]:
+    """Requests of one session that were accepted, or admitted, in another order than they were submitted.
+
+    That is as far as a session's order goes: from there on equal questions meet, not requests of a session. Of records that were
+    written twice the first counts; one that was submitted twice has no place of its own. Only places of one partition are compared.
+    """
+    sessions: dict[tuple[str, str], list[Request]] = defaultdict(list)
+    for _, request in view.accepted():
+        if request.session and request.submissions == 1:
+            sessions[request.key[0], request.session].append(request)
+    for requests in sessions.values():
+        yield from _overtaken([(r.submitted_at, r.accepted_at, r) for r in requests if r.submitted_at and r.accepted_at], "accepted")
+        yield from _overtaken([(r.accepted_at, r.admitted_at, r) for r in requests if r.accepted_at and r.admitted_at], "admitted")
+
+
+def _overtaken(requests: Sequence[tuple[Place, Place, Request]], what: str) -> Iterator[Violation]:
+    latest: dict[tuple[int, int], tuple[int, Request]] = {}
+    for cause, effect, request in sorted(requests, key=lambda moves: moves[0].offset):
+        lane = (cause.partition, effect.partition)
+        before, overtaken = latest.get(lane, (-1, request))
+        if effect.offset < before:
+            ids = (request.key[1], request.key[0], overtaken.key[1])
+            yield Violation(rule="out_of_order", ids=ids, detail=f"was {what} before {overtaken.key[1]}, which came first")
+        else:
+            latest[lane] = (effect.offset, request)
+
+
+def invented(view: View) -> Iterator[Violation]:
+    """Learned answers that no attempt of their request gave, and answers from the cache that say something else than was learned."""
+    given: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for attempt in view.attempts.values():
+        given[attempt.key].update(attempt.said)
+    for answer_id, answer in view.answers.items():
+        key = (answer.tenant, answer.request_id)
+        request = view.requests.get(key)
+        judged = view.whole or (
+            request is not None and request.accepted_at is not None and request.accepted_at.timestamp_ms >= view.since_ms
+        )
+        if judged and answer.said not in given[key]:
+            yield Violation(rule="invented", ids=(answer_id, answer.request_id, answer.tenant), detail="no provider gave this answer")
+    yield from _other_words(view)
+
+
+def _other_words(view: View) -> Iterator[Violation]:
+    for (tenant, request_id), request in view.requests.items():
+        if request.first is not None and request.first.match is not None:
+            answer = view.answers.get(request.first.match[1])
+            if answer is not None and answer.said != request.first.said:
+                yield Violation(rule="invented", ids=(request_id, tenant), detail="says something else than the answer it was given")
+
+
 def belongs_nowhere(view: View) -> Iterator[Violation]:
     """Results, admissions and attempts of no accepted request; not decidable where the log's beginning was not read."""
     if not view.whole:
         return
     for (tenant, request_id), request in view.requests.items():
-        if request.accepted_at is None and (request.admitted_ms is not None or (request.first is not None and request.first.fingerprint)):
+        if request.accepted_at is None and (request.admitted_at is not None or _is_of_the_road(request.first)):
             rule, detail = _whose(view, tenant, request_id, request)
             yield Violation(rule=rule, ids=(request_id, tenant), detail=detail)
     for attempt in view.attempts.values():
         found = view.requests.get(attempt.key)
         if found is None or found.accepted_at is None:
             yield Violation(rule="no_request", ids=_ids(attempt), detail="an attempt of no accepted request")
+
+
+def _is_of_the_road(end: End | None) -> bool:
+    return end is not None and bool(end.fingerprint) and not end.at_door
 
 
 def _whose(view: View, tenant: str, request_id: str, request: Request) -> tuple[str, str]:
@@ -76,10 +163,16 @@ def cached_across_tenants(view: View) -> Iterator[Violation]:
         if request.first is None or request.first.match is None:
             continue
         kind, answer_id = request.first.match
-        owner = _leader(view, tenant, answer_id) if kind == "coalesced" else view.answers.get(answer_id, tenant)
+        owner = _leader(view, tenant, answer_id) if kind == "coalesced" else _owner(view, tenant, answer_id)
         if owner != tenant:
             ids = (request_id, tenant, answer_id)
             yield Violation(rule="tenant_mixed", ids=ids, detail=f"answered {tenant} with an answer of {owner or 'nobody'}")
+
+
+def _owner(view: View, tenant: str, answer_id: str) -> str:
+    """Tenant of a learned answer; one that is not kept any more is taken for one's own."""
+    answer = view.answers.get(answer_id)
+    return tenant if answer is None else answer.tenant
 
 
 def _leader(view: View, tenant: str, request_id: str) -> str:
@@ -95,20 +188,33 @@ def _ids(attempt: Attempt) -> tuple[str, str, str]:
 
 
 def paid_twice(view: View) -> Iterator[Violation]:
-    succeeded: dict[tuple[str, str], str] = {}
-    for attempt_id, attempt in view.attempts.items():
+    """Two attempts of a request that succeeded, where whoever made the second could know of the first.
+
+    A router that stood still for longer than the session's time-out, or was cut off, is taken for dead, and its successor buys
+    again; both count. That is told apart by the routers' names and by the second beginning not long after the first had ended.
+    """
+    succeeded: dict[tuple[str, str], Attempt] = {}
+    for attempt in view.attempts.values():
         if attempt.outcome != "succeeded":
             continue
-        first = succeeded.setdefault(attempt.key, attempt_id)
-        if first != attempt_id:
+        first = succeeded.setdefault(attempt.key, attempt)
+        if first is not attempt and _knew(first, attempt):
             tenant, request_id = attempt.key
-            ids = (request_id, tenant, first, attempt_id)
+            ids = (request_id, tenant, first.attempt_id, attempt.attempt_id)
             yield Violation(rule="paid_twice", ids=ids, detail="two attempts of the request succeeded")
+
+
+def _knew(one: Attempt, other: Attempt) -> bool:
+    if one.router == other.router or one.began is None or other.began is None:
+        return True
+    first, second = sorted((one, other), key=lambda attempt: attempt.began or Place(0, 0, 0))
+    assert second.began is not None
+    return first.ended is not None and second.began.timestamp_ms > first.ended.timestamp_ms + TAKEN_FOR_DEAD_MS
 
 
 def ended_twice(view: View) -> Iterator[Violation]:
     for attempt in view.attempts.values():
-        if attempt.differing:
+        if attempt.differing > attempt.lost:
             yield Violation(rule="attempt_ended_twice", ids=_ids(attempt), detail=f"{attempt.differing + 1} ends that say different things")
 
 
@@ -120,14 +226,22 @@ def unannounced(view: View) -> Iterator[Violation]:
             yield Violation(rule="attempt_unannounced", ids=_ids(attempt), detail="has an end and no start")
 
 
+def late(view: View) -> Iterator[Violation]:
+    for attempt in view.attempts.values():
+        request = view.requests.get(attempt.key)
+        if request is not None and request.accepted_at is not None and attempt.started_ms > request.deadline_ms:
+            late_ms = attempt.started_ms - request.deadline_ms
+            yield Violation(rule="late", ids=_ids(attempt), detail=f"began {late_ms} ms after the deadline of its request")
+
+
 def unbooked(view: View) -> Iterator[Violation]:
     """Attempts that cost something, or may have, and are missing in the result that was booked."""
     for attempt_id, attempt in view.attempts.items():
         request = view.requests.get(attempt.key)
         if request is None or request.accepted_at is None or request.settling is None:
             continue
-        costs = attempt.cost_nano if attempt.outcome else attempt.bound_nano or 0
-        if costs and all(booked != attempt_id for booked, _ in request.settling.attempts):
+        costs = attempt.counts_nano
+        if costs and all(booked != attempt_id for booked, _ in request.booked()):
             yield Violation(rule="attempt_unbooked", ids=_ids(attempt), detail=f"{costs} nano-dollars that its result does not list")
 
 
@@ -144,8 +258,9 @@ def _differs(attempt: Attempt | None, tenant: str, request_id: str, cost_nano: i
         return "is in the result only"
     if attempt.key != (tenant, request_id):
         return f"is an attempt of {'/'.join(attempt.key)} in the journal"
-    # One without an end has an unknown outcome and counts in full.
-    journal = attempt.cost_nano if attempt.outcome else attempt.bound_nano
+    journal = attempt.counts_nano
+    if attempt.lost and cost_nano in attempt.costs:
+        return ""
     return "" if journal == cost_nano else f"cost {cost_nano} in the result, {journal} in the journal"
 
 
@@ -159,29 +274,30 @@ def wrong_cost(view: View) -> Iterator[Violation]:
             yield Violation(rule="wrong_cost", ids=(request_id, tenant), detail=detail)
 
 
-def above_cap(view: View) -> Iterator[Violation]:
+def above_cap(view: View, *, clocks_ms: int = 0) -> Iterator[Violation]:
     """Plays admissions and results again in the order of their timestamps.
 
     An admission is on the log after its reservation and a result before its settlement, and a settled request counts at most
     what was reserved for it; so what is summed up here was at that moment in the ledger at least, and nothing is accused wrongly.
-    The caps are those in force; admissions before them are summed up and not judged.
+    The caps are those in force; admissions before them are summed up and not judged. The timestamps are of the clocks of those who
+    wrote, which may differ by `clocks_ms`: a result counts so much earlier.
     """
     requests: dict[str, list[tuple[str, Request]]] = defaultdict(list)
     for (tenant, request_id), request in view.accepted():
-        if request.admitted_ms is not None and request.reserved_nano and tenant in view.tenants and view.tenants[tenant][1].caps:
+        if request.admitted_at is not None and request.reserved_nano and tenant in view.tenants and view.tenants[tenant][1].caps:
             requests[tenant].append((request_id, request))
     for tenant, admitted in requests.items():
-        yield from _replay(view, tenant, admitted)
+        yield from _replay(view, tenant, admitted, clocks_ms)
 
 
-def _replay(view: View, tenant: str, requests: Sequence[tuple[str, Request]]) -> Iterator[Violation]:
+def _replay(view: View, tenant: str, requests: Sequence[tuple[str, Request]], clocks_ms: int) -> Iterator[Violation]:
     since_ms, configured = view.tenants[tenant]
     limits = _limits(configured)
     used: dict[tuple[str, str, str], int] = defaultdict(int)
-    for _, place, ends in sorted(_moments(requests)):
+    for _, place, ends in sorted(_moments(requests, clocks_ms)):
         request_id, request = requests[place]
         change = _kept(request) - request.reserved_nano if ends else request.reserved_nano
-        judged = not ends and (request.admitted_ms or 0) > since_ms + CONFIGURATION_DELAY_MS
+        judged = not ends and _admitted_ms(request) > since_ms + CONFIGURATION_DELAY_MS
         for counter, limit_nano in _counters(limits, request):
             used[counter] += change
             if judged and used[counter] > limit_nano:
@@ -208,12 +324,16 @@ def _counters(limits: Mapping[tuple[str, str], int], request: Request) -> Iterat
             yield (scope, subjects[scope], window(period, at_ms)), limit_nano
 
 
-def _moments(requests: Sequence[tuple[str, Request]]) -> Iterator[tuple[int, int, bool]]:
+def _moments(requests: Sequence[tuple[str, Request]], clocks_ms: int) -> Iterator[tuple[int, int, bool]]:
     for place, (_, request) in enumerate(requests):
-        yield (request.admitted_ms or 0, place, False)
+        yield (_admitted_ms(request), place, False)
         if request.settling is not None:
             # Not before its admission, whatever the brokers' clocks say.
-            yield (max(request.settling.place.timestamp_ms, request.admitted_ms or 0), place, True)
+            yield (max(request.settling.place.timestamp_ms - clocks_ms, _admitted_ms(request)), place, True)
+
+
+def _admitted_ms(request: Request) -> int:
+    return request.admitted_at.timestamp_ms if request.admitted_at else 0
 
 
 def _kept(request: Request) -> int:
@@ -224,17 +344,22 @@ def _kept(request: Request) -> int:
 Invariant = Callable[[View], Iterator[Violation]]
 
 
-def invariants(*, now_ms: int, grace_ms: int) -> tuple[Invariant, ...]:
-    """All that is checked on the log alone."""
+def invariants(*, now_ms: int, grace_ms: int, clocks_ms: int = 0) -> tuple[Invariant, ...]:
+    """All that is checked on the log alone. `clocks_ms`: how far the clocks of those who write it may differ."""
     return (
         partial(lost, now_ms=now_ms, grace_ms=grace_ms),
+        partial(unaccounted, now_ms=now_ms, grace_ms=grace_ms),
+        partial(documents_lost, now_ms=now_ms, grace_ms=grace_ms),
+        out_of_order,
+        invented,
         belongs_nowhere,
         cached_across_tenants,
         paid_twice,
         ended_twice,
         unannounced,
+        late,
         unbooked,
         not_in_journal,
         wrong_cost,
-        above_cap,
+        partial(above_cap, clocks_ms=clocks_ms),
     )

@@ -26,17 +26,18 @@ Windows = Mapping[tuple[str, str, str], Sums]
 
 def sums(view: View) -> Windows:
     """What the ledger must have of every tenant, in all its windows: the first result that carries a request's fingerprint
-    settles it, in the windows of the moment its request was accepted; what has none is reserved."""
+    settles it, in the windows of the moment its request was accepted, and later ones book attempts that none had before; what has
+    none is reserved."""
     found: dict[tuple[str, str, str], Sums] = defaultdict(Sums)
     for (tenant, _), request in view.accepted():
-        if request.admitted_ms is None or request.accepted_at is None:
+        if request.admitted_at is None or request.accepted_at is None:
             continue
         for period in PERIODS:
             counter = found[tenant, period, window(period, request.accepted_at.timestamp_ms)]
             if request.settling is None:
                 counter.reserved_nano += request.reserved_nano
             else:
-                counter.settled_nano += request.settling.cost_nano
+                counter.settled_nano += request.cost_nano
     return found
 
 
@@ -63,7 +64,7 @@ def _not_held(view: View, tenants: Mapping[str, Any]) -> Iterator[Violation]:
     listed = {(tenant, request_id) for tenant, account in tenants.items() for request_id in account["open_ids"]}
     cut = {tenant for tenant, account in tenants.items() if account["open"] > len(account["open_ids"])}
     for (tenant, request_id), request in view.accepted():
-        open_here = request.admitted_ms is not None and request.settling is None
+        open_here = request.admitted_at is not None and request.settling is None
         if open_here and tenant not in cut and (tenant, request_id) not in listed:
             yield Violation(rule="not_held", ids=(request_id, tenant), detail="is admitted and open on the log and not in the ledger")
 

@@ -16,21 +16,27 @@ from daytwo.topics import (
     ATTEMPT_FINISHED,
     ATTEMPT_STARTED,
     DEAD_LETTER,
+    DOCUMENT_FINISHED,
+    DOCUMENT_SUBMITTED,
     REQUEST_ACCEPTED,
     REQUEST_ADMITTED,
     REQUEST_FINISHED,
+    REQUEST_SUBMITTED,
     TENANT_CONFIGURED,
 )
 
 IN_CAUSAL_ORDER: Final[tuple[Topic[Any], ...]] = (
     TENANT_CONFIGURED,
-    DEAD_LETTER,
+    DOCUMENT_SUBMITTED,
+    REQUEST_SUBMITTED,
     REQUEST_ACCEPTED,
     REQUEST_ADMITTED,
     ATTEMPT_STARTED,
     ATTEMPT_FINISHED,
     ANSWER_LEARNED,
     REQUEST_FINISHED,
+    DOCUMENT_FINISHED,
+    DEAD_LETTER,
 )
 SILENCE_S: Final = 30.0
 """So long may the broker be silent while there is something to read."""
@@ -93,14 +99,7 @@ class Reading:
         if partition not in self._next:
             self._note_start(topic, {partition: raw.offset})
         self._next[partition] = raw.offset + 1
-        if raw.value is None:
-            return
-        try:
-            record = decode(topic, raw.value)
-        except UnreadableError:
-            self._view.unreadable[topic.name] += 1
-            return
-        self._view.take(record, Place(raw.timestamp_ms, raw.partition, raw.offset))
+        take(self._view, topic, raw)
 
     async def _pass_gaps(self, ends: Mapping[Partition, int]) -> None:
         """Compaction leaves nothing before some ends."""
@@ -115,3 +114,16 @@ class Reading:
         self._view.whole = False
         kept_since_ms = self._clock.now_ms() - topic.retention_hours * 3_600_000
         self._view.since_ms = max(self._view.since_ms, self._since_ms or kept_since_ms)
+
+
+def take(view: View, topic: Topic[Any], raw: Raw) -> None:
+    """Adds a record as it lies on the log. Those of a topic come in log order within a partition, topics in causal order."""
+    if raw.value is None:
+        return
+    place = Place(raw.timestamp_ms, raw.partition, raw.offset)
+    try:
+        record = decode(topic, raw.value)
+    except UnreadableError:
+        view.take_unreadable(topic.name, place)
+    else:
+        view.take(record, place)

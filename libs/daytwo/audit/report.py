@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from daytwo.audit.bill import Charge, against_bill
 from daytwo.audit.invariants import RULES, Violation, invariants
 from daytwo.audit.ledger import differences
 from daytwo.audit.reading import Reading
@@ -17,6 +18,9 @@ POLL_S: Final = 0.25
 
 LedgerView = Callable[[], Awaitable[Mapping[str, Any]]]
 """cost-meter's `/ledger`. Raises RetryableError where it does not answer."""
+
+Bill = Callable[[], Awaitable[Sequence[Charge]]]
+"""What providers charged for under attempt ids. Raises RetryableError where it does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,29 +52,54 @@ class Report:
 
 
 async def audit(
-    reader: Reader, clock: Clock, *, ledger: LedgerView | None, since_ms: int | None = None, grace_s: float = 60.0, settle_s: float = 10.0
+    reader: Reader,
+    clock: Clock,
+    *,
+    ledger: LedgerView | None,
+    bill: Bill | None = None,
+    since_ms: int | None = None,
+    grace_s: float = 60.0,
+    settle_s: float = 10.0,
+    clocks_s: float = 0.0,
 ) -> Report:
     """Reads the log and judges it.
 
     Waits up to `settle_s` seconds until nothing is open and the ledger agrees, for what is under way looks like a difference.
-    A request may end `grace_s` seconds after its deadline. Raises RetryableError where the log or the ledger does not answer.
+    A request may end `grace_s` seconds after its deadline; the clocks of the services differ by at most `clocks_s`. Raises
+    RetryableError where the log, the ledger or the bill does not answer.
     """
     view = View()
     reading = Reading(reader, view, clock, since_ms=since_ms)
-    late = clock.monotonic() + settle_s
+    charged, differ = await _settled(view, reading, clock, ledger, bill, clock.monotonic() + settle_s)
+    now_ms, grace_ms, clocks_ms = clock.now_ms(), int(grace_s * 1000), int(clocks_s * 1000)
+    report = judge(view, differ, now_ms=now_ms, grace_ms=grace_ms, with_ledger=ledger is not None, clocks_ms=clocks_ms)
+    return report if bill is None else _with_bill(report, view, charged)
+
+
+async def _settled(
+    view: View, reading: Reading, clock: Clock, ledger: LedgerView | None, bill: Bill | None, late: float
+) -> tuple[Sequence[Charge], Sequence[Violation]]:
+    """The bill, and how the ledger differs, once nothing is open or it is late; the view is then read up to there."""
     while True:
+        # The bill first: what is on it then has its attempt on the log that is read afterwards.
+        charged = [] if bill is None else await bill()
         await reading.catch_up()
         differ = [] if ledger is None else list(differences(view, await ledger()))
-        waiting = open_requests(view)
-        if not (differ or waiting) or clock.monotonic() >= late:
-            break
+        if not (differ or open_requests(view)) or clock.monotonic() >= late:
+            return charged, differ
         await clock.sleep(POLL_S)
-    return judge(view, differ, now_ms=clock.now_ms(), grace_ms=int(grace_s * 1000), with_ledger=ledger is not None)
 
 
-def judge(view: View, differ: Sequence[Violation], *, now_ms: int, grace_ms: int, with_ledger: bool) -> Report:
+def _with_bill(report: Report, view: View, charged: Sequence[Charge]) -> Report:
+    """What succeeded after the bill was fetched is not on it, so that is not held against the journal here."""
+    broken = [violation for violation in against_bill(view, charged) if violation.rule != "not_on_bill"]
+    return replace(report, violations=[*report.violations, *broken])
+
+
+def judge(view: View, differ: Sequence[Violation], *, now_ms: int, grace_ms: int, with_ledger: bool, clocks_ms: int = 0) -> Report:
     """The report on a view. `differ`: how the ledger differs; it counts only where nothing is open any more."""
-    broken = [violation for invariant in invariants(now_ms=now_ms, grace_ms=grace_ms) for violation in invariant(view)]
+    rules = invariants(now_ms=now_ms, grace_ms=grace_ms, clocks_ms=clocks_ms)
+    broken = [violation for invariant in rules for violation in invariant(view)]
     waiting = open_requests(view)
     lost = sum(violation.rule == "lost" for violation in broken)
     quiet = waiting == lost
@@ -102,7 +131,7 @@ def counts(view: View, lost: int) -> dict[str, int]:
         "ended": len(accepted) - waiting,
         "open": waiting - lost,
         "lost": lost,
-        "admitted": sum(request.admitted_ms is not None for request in accepted),
+        "admitted": sum(request.admitted_at is not None for request in accepted),
         "not_accepted": sum(request.accepted_at is None and request.first is not None for request in view.requests.values()),
         "reused_ids": view.reused,
         "repeats": sum(request.repeats for request in view.requests.values()),
@@ -124,6 +153,6 @@ def money(view: View) -> dict[str, dict[str, int]]:
         if request.settling is None:
             sums["held_nano"] += request.reserved_nano
         else:
-            sums["settled_nano"] += request.settling.cost_nano
-            sums["released_nano"] += request.reserved_nano - request.settling.cost_nano
+            sums["settled_nano"] += request.cost_nano
+            sums["released_nano"] += request.reserved_nano - request.cost_nano
     return found

@@ -17,9 +17,13 @@ from daytwo.records import (
     AttemptStarted,
     CacheMatch,
     DeadLetter,
+    DocumentFinished,
+    DocumentSubmitted,
+    Message,
     RequestAccepted,
     RequestAdmitted,
     RequestFinished,
+    RequestSubmitted,
     TenantConfigured,
 )
 
@@ -42,6 +46,29 @@ class Place(NamedTuple):
     offset: int
 
 
+def precedes(place: Place, other: Place) -> bool:
+    """Within a partition the offset decides: timestamps are those of the writers' clocks, which may differ."""
+    return place.offset < other.offset if place.partition == other.partition else place < other
+
+
+class Where(NamedTuple):
+    """A record that was submitted: where it lies, and when it was written (epoch milliseconds)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class Answer(NamedTuple):
+    """A learned answer, in short."""
+
+    tenant: str
+    request_id: str
+    """Of the request that was given it."""
+    said: int
+
+
 class End(NamedTuple):
     """A result, in short. `attempts` are (attempt id, nano-dollars) as the result lists them."""
 
@@ -52,6 +79,10 @@ class End(NamedTuple):
     attempts: tuple[tuple[str, int], ...]
     match: tuple[str, str] | None
     """Kind and answer id of a cached answer."""
+    said: int = 0
+    """Of the answer's text."""
+    at_door: bool = False
+    """Given by ingest: the request was not accepted."""
 
 
 @dataclass(slots=True)
@@ -64,20 +95,37 @@ class Request:
     """Of the request that counts: the admitted one, else the first accepted."""
     user: str = ""
     workflow: str = ""
+    session: str = ""
+    submitted_at: Place | None = None
+    """None: was not read."""
+    submissions: int = 0
     accepted_at: Place | None = None
     """None: never accepted."""
     deadline_ms: int = 0
-    admitted_ms: int | None = None
-    """Timestamp of its admission; None: not admitted."""
+    """The latest, where it was submitted again with another."""
+    admitted_at: Place | None = None
+    """Of its first admission; None: not admitted."""
     reserved_nano: int = 0
     first: End | None = None
     """Its result: the first in the log."""
     settling: End | None = None
-    """The first result that carries the request's fingerprint: the one the ledger books. Mostly the same object as `first`."""
+    """The first result that carries the request's fingerprint: the one the ledger settles. Mostly the same object as `first`."""
+    late: tuple[tuple[str, int], ...] = ()
+    """Attempts that only later results of the request list, and their nano-dollars: the ledger books them as they come."""
     repeats: int = 0
     """Further results."""
     contradictions: int = 0
     """Of these, results of another class than the first."""
+
+    def booked(self) -> Iterator[tuple[str, int]]:
+        """The attempts that its results list, each once: id and nano-dollars."""
+        yield from self.settling.attempts if self.settling is not None else ()
+        yield from self.late
+
+    @property
+    def cost_nano(self) -> int:
+        """What the ledger has settled for it."""
+        return 0 if self.settling is None else self.settling.cost_nano + sum(cost for _, cost in self.late)
 
 
 @dataclass(slots=True)
@@ -89,12 +137,32 @@ class Attempt:
     """Tenant and request id."""
     bound_nano: int | None = None
     """None: its start is not in the journal."""
+    started_ms: int = 0
+    """Epoch milliseconds, by the router's clock, which is also the one that it holds against the deadline."""
     outcome: str = ""
     """Empty: its end is not in the journal."""
     cost_nano: int = 0
     content: int = 0
+    said: tuple[int, ...] = ()
+    """Of the texts it was answered with."""
+    router: str = ""
+    began: Place | None = None
+    ended: Place | None = None
+    lost: bool = False
+    """One of its ends says that whoever made it was taken for dead. It counts in full, and its maker's own end may follow."""
+    costs: tuple[int, ...] = ()
+    """Of its ends, nano-dollars."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usage_known: bool = True
+    """False: an answer came without credible usage, and the bound is booked."""
     differing: int = 0
     """Ends that say something else than the first."""
+
+    @property
+    def counts_nano(self) -> int:
+        """Nano-dollars it counts: one without an end has an unknown outcome and counts in full."""
+        return self.cost_nano if self.outcome else self.bound_nano or 0
 
 
 @dataclass(slots=True)
@@ -108,8 +176,14 @@ class View:
     requests: dict[tuple[str, str], Request] = field(default_factory=dict)
     """By tenant and request id."""
     attempts: dict[str, Attempt] = field(default_factory=dict)
-    answers: dict[str, str] = field(default_factory=dict)
-    """Tenant of every learned answer."""
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """Every learned answer by its id."""
+    submitted: list[tuple[Where, tuple[str, str] | None]] = field(default_factory=list)
+    """Records of request-submitted, and whose request each is (tenant, request id); None: it cannot be read."""
+    documents: dict[tuple[str, str], tuple[Where | None, bool]] = field(default_factory=dict)
+    """By tenant and document id: where it was submitted, and whether it has ended."""
+    set_aside: set[tuple[str, int, int]] = field(default_factory=set)
+    """Topic, partition and offset of every record that has a dead letter."""
     tenants: dict[str, tuple[int, TenantConfigured]] = field(default_factory=dict)
     """The configuration in force, and the timestamp of its record (epoch milliseconds)."""
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -144,31 +218,42 @@ class View:
         fingerprint = hash(record.fingerprint)
         if request.accepted_at is not None and request.fingerprint != fingerprint:
             self.reused += 1
-        if request.accepted_at is None or (place < request.accepted_at and request.admitted_ms is None):
+        request.deadline_ms = max(request.deadline_ms, submitted.deadline_ms)
+        if request.accepted_at is None or (precedes(place, request.accepted_at) and request.admitted_at is None):
             request.fingerprint = fingerprint
             request.accepted_at = place
-            request.deadline_ms = submitted.deadline_ms
             request.user, request.workflow = sys.intern(submitted.user), submitted.workflow
+            request.session = submitted.session
 
     def take_admitted(self, record: RequestAdmitted, place: Place) -> None:
         request = self.request(record.request.tenant, record.request.request_id)
-        if request.admitted_ms is None:
+        if request.admitted_at is None:
             request.fingerprint = hash(record.fingerprint)
-            request.admitted_ms = place.timestamp_ms
+            request.admitted_at = place
             request.reserved_nano = record.admission.reserved_nano
 
     def take_started(self, record: AttemptStarted, place: Place) -> None:
         attempt = self._attempt(record)
         if attempt.bound_nano is None:
-            attempt.bound_nano = record.bound_nano
+            attempt.bound_nano, attempt.started_ms = record.bound_nano, record.started_at_ms
+            attempt.router, attempt.began = sys.intern(record.router), place
 
     def take_ended(self, record: AttemptFinished, place: Place) -> None:
         attempt = self._attempt(record)
         content = hash((record.outcome, record.status, record.cost_nano, record.finish_reason, record.message))
-        if not attempt.outcome:
-            attempt.outcome, attempt.cost_nano, attempt.content = sys.intern(record.outcome), record.cost_nano, content
-        elif attempt.content != content:
+        if attempt.outcome and attempt.content == content:
+            return
+        attempt.lost |= record.reason == "lost"
+        attempt.costs += (record.cost_nano,)
+        if record.message is not None:
+            attempt.said += (_said(record.message),)
+        if attempt.outcome:
             attempt.differing += 1
+            return
+        attempt.outcome, attempt.cost_nano, attempt.content = sys.intern(record.outcome), record.cost_nano, content
+        attempt.ended = place
+        attempt.input_tokens, attempt.output_tokens = record.usage.input_tokens, record.usage.output_tokens
+        attempt.usage_known = not record.reason
 
     def _attempt(self, record: AttemptStarted | AttemptFinished) -> Attempt:
         found = self.attempts.get(record.attempt_id)
@@ -186,10 +271,19 @@ class View:
         else:
             request.repeats += 1
             request.contradictions += CLASSES[request.first.outcome] != CLASSES[end.outcome]
-            if end.place < request.first.place:
+            if _counts_before(end, request.first):
                 request.first = end
-        if record.fingerprint and end.fingerprint == request.fingerprint and (request.settling is None or place < request.settling.place):
+        if record.fingerprint and end.fingerprint == request.fingerprint:
+            self._settle(request, end)
+
+    @staticmethod
+    def _settle(request: Request, end: End) -> None:
+        """Results of one request lie in one partition, so they come in order."""
+        if request.settling is None:
             request.settling = end
+            return
+        known = {attempt_id for attempt_id, _ in request.booked()}
+        request.late += tuple(attempt for attempt in end.attempts if attempt[0] not in known)
 
     def _end(self, record: RequestFinished, place: Place) -> End:
         match: CacheMatch | None = record.cache_match
@@ -200,6 +294,8 @@ class View:
             cost_nano=record.cost_nano,
             attempts=tuple([(self._known(attempt.attempt_id), attempt.cost_nano) for attempt in record.attempts]),
             match=None if match is None else (match.kind, match.answer_id),
+            said=_said(record.message),
+            at_door=bool(record.submission),
         )
 
     def _known(self, attempt_id: str) -> str:
@@ -208,16 +304,52 @@ class View:
         return attempt_id if attempt is None else attempt.attempt_id
 
     def take_answer(self, record: AnswerLearned, place: Place) -> None:
-        self.answers[record.answer_id] = sys.intern(record.tenant)
+        self.answers[record.answer_id] = Answer(sys.intern(record.tenant), record.request_id, _said(record.message))
+
+    def take_submitted(self, record: RequestSubmitted, place: Place) -> None:
+        request = self.request(record.tenant, record.request_id)
+        self.submitted.append((Where("request-submitted", place.partition, place.offset, place.timestamp_ms), request.key))
+        request.submissions += 1
+        if request.submitted_at is None or precedes(place, request.submitted_at):
+            request.submitted_at = place
+
+    def take_unreadable(self, topic: str, place: Place) -> None:
+        self.unreadable[topic] += 1
+        if topic in ("request-submitted", "document-submitted"):
+            self.submitted.append((Where(topic, place.partition, place.offset, place.timestamp_ms), None))
+
+    def take_document(self, record: DocumentSubmitted, place: Place) -> None:
+        key = (record.tenant, record.document_id)
+        where, ended = self.documents.get(key, (None, False))
+        self.documents[key] = (where or Where("document-submitted", place.partition, place.offset, place.timestamp_ms), ended)
+
+    def take_document_ended(self, record: DocumentFinished, place: Place) -> None:
+        key = (record.tenant, record.document_id)
+        self.documents[key] = (self.documents.get(key, (None, False))[0], True)
 
     def take_tenant(self, record: TenantConfigured, place: Place) -> None:
         self.tenants[record.tenant] = (place.timestamp_ms, record)
 
     def take_dead_letter(self, record: DeadLetter, place: Place) -> None:
         self.dead_letters[record.service, record.reason] += 1
+        self.set_aside.add((record.topic, record.partition, record.offset))
+
+
+def _counts_before(end: End, other: End) -> bool:
+    """A refusal at the door has no fingerprint: it is the end of a record under the id, and of the request only if that has no other."""
+    if bool(end.fingerprint) != bool(other.fingerprint):
+        return bool(end.fingerprint)
+    return precedes(end.place, other.place)
+
+
+def _said(message: Message | None) -> int:
+    return 0 if message is None else hash(message.content)
 
 
 _TAKERS: Final[Mapping[type, Callable[[View, Any, Place], None]]] = {
+    RequestSubmitted: View.take_submitted,
+    DocumentSubmitted: View.take_document,
+    DocumentFinished: View.take_document_ended,
     RequestAccepted: View.take_accepted,
     RequestAdmitted: View.take_admitted,
     AttemptStarted: View.take_started,

@@ -48,9 +48,9 @@ async def _ask(site: Site, question: str, tenant: str, key: SigningKey | None, t
 
 def _tell(result: RequestFinished) -> None:
     if result.message is not None:
-        click.echo(result.message.content or "")
+        show.say(result.message.content or "")
         for call in result.message.tool_calls:
-            click.echo(f"{call.name}({call.arguments})")
+            show.say(f"{call.name}({call.arguments})")
     for citation in result.citations:
         show.note(f"[{citation.number}] {citation.source} {citation.title}".rstrip())
     show.note(summary(result))

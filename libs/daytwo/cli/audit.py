@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from daytwo.audit import RULES, LedgerView, Report, audit
+from daytwo.audit import RULES, Bill, Charge, LedgerView, Report, audit
 from daytwo.cli import show
 from daytwo.cli.options import DurationType
 from daytwo.cli.site import Site
@@ -25,12 +25,22 @@ LEDGER_S = 30.0
     "--grace", "grace_ms", type=DurationType(), default="60s", show_default=True, help="A request may end so long after its deadline."
 )
 @click.option("--settle", "settle_ms", type=DurationType(), default="10s", show_default=True, help="Longest wait for what is under way.")
+@click.option("--clocks", "clocks_ms", type=DurationType(), default=0, help="The services' clocks may differ by so much; else not at all.")
+@click.option("--bill", "bill_url", metavar="URL", help="Hold the journal against a provider's bill, as the mock provider's GET /bill.")
 @click.option("--ledger", "ledger_url", metavar="URL", help="cost-meter's /ledger. Else that of the stack that runs here.")
 @click.option("--no-ledger", is_flag=True, help="Judge the log alone.")
 @show.json_option
 @click.pass_obj
 def command(
-    site: Site, since_ms: int | None, grace_ms: int, settle_ms: int, ledger_url: str | None, no_ledger: bool, as_json: bool
+    site: Site,
+    since_ms: int | None,
+    grace_ms: int,
+    settle_ms: int,
+    clocks_ms: int,
+    bill_url: str | None,
+    ledger_url: str | None,
+    no_ledger: bool,
+    as_json: bool,
 ) -> None:
     """Read the log and check conservation: nothing lost, nothing paid twice, no tenant mixed, the ledger equal to the log.
 
@@ -39,7 +49,8 @@ def command(
     """
     ledger = None if no_ledger else _ledger(ledger_url or _ledger_here(site))
     start_ms = None if since_ms is None else site.clock.now_ms() - since_ms
-    report = site.run(_audit(site, ledger, start_ms, grace_s=grace_ms / 1000, settle_s=settle_ms / 1000))
+    times = {"grace_s": grace_ms / 1000, "settle_s": settle_ms / 1000, "clocks_s": clocks_ms / 1000}
+    report = site.run(_audit(site, ledger, _bill(bill_url) if bill_url else None, start_ms, times))
     if as_json:
         show.document(report.as_json())
     else:
@@ -48,11 +59,11 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-async def _audit(site: Site, ledger: LedgerView | None, since_ms: int | None, *, grace_s: float, settle_s: float) -> Report:
+async def _audit(site: Site, ledger: LedgerView | None, bill: Bill | None, since_ms: int | None, times: Mapping[str, float]) -> Report:
     reader = site.broker.reader()
     await reader.start()
     try:
-        return await audit(reader, site.clock, ledger=ledger, since_ms=since_ms, grace_s=grace_s, settle_s=settle_s)
+        return await audit(reader, site.clock, ledger=ledger, bill=bill, since_ms=since_ms, **times)
     finally:
         await reader.stop()
 
@@ -67,20 +78,36 @@ def _ledger_here(site: Site) -> str:
 
 def _ledger(url: str) -> LedgerView:
     async def view() -> Mapping[str, Any]:
-        import aiohttp
-
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LEDGER_S)) as session,
-                session.get(url) as answer,
-            ):
-                answer.raise_for_status()
-                found: Mapping[str, Any] = await answer.json()
-                return found
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise RetryableError("store_unavailable", f"the ledger at {url}: {error!r} (--no-ledger judges the log alone)") from error
+        return await _get(url, f"the ledger at {url}", "--no-ledger judges the log alone")
 
     return view
+
+
+def _bill(url: str) -> Bill:
+    """The calls that carry an attempt id; others are not daytwo's."""
+
+    async def charges() -> list[Charge]:
+        found = await _get(url, f"the bill at {url}", "without --bill the journal is taken at its word")
+        return [
+            Charge(call["attempt_id"], call["prompt_tokens"], call["completion_tokens"]) for call in found["calls"] if call["attempt_id"]
+        ]
+
+    return charges
+
+
+async def _get(url: str, what: str, otherwise: str) -> Mapping[str, Any]:
+    import aiohttp
+
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LEDGER_S)) as session,
+            session.get(url) as answer,
+        ):
+            answer.raise_for_status()
+            found: Mapping[str, Any] = await answer.json()
+            return found
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise RetryableError("store_unavailable", f"{what}: {error!r} ({otherwise})") from error
 
 
 def _tell(report: Report) -> None:

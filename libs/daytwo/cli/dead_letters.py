@@ -66,8 +66,8 @@ def show_(site: Site, letter_id: str, as_json: bool) -> None:
         if value not in ("", None) and field != "traceback":
             click.echo(f"{field:>14}  {show.clean(value)}")
     for field, data in (("key", letter.key), *letter.headers.items(), ("value", letter.value)):
-        click.echo(f"{field:>14}  {_preview(data)}")
-    click.echo(letter.traceback)
+        click.echo(f"{show.clean(field):>14}  {_preview(data)}")
+    show.say(letter.traceback)
 
 
 @command.command()
@@ -87,13 +87,16 @@ def replay(site: Site, letter_ids: tuple[str, ...], reason: str | None, since_ms
         raise click.UsageError("either IDs or --reason")
     letters = _since(site, since_ms)
     found = _named(letters, letter_ids) if letter_ids else [letter for letter in letters.values() if letter.reason == reason]
+    if empty := [letter for letter in found if letter.value is None]:
+        show.note(f"{len(empty)} have no bytes to send: {', '.join(map(name, empty[:3]))}{', ...' if len(empty) > 3 else ''}")
+        found = [letter for letter in found if letter.value is not None]
     if not dry_run and found:
         site.run(_send(site.broker, found))
     if as_json:
         show.document({"dry_run": dry_run, "replayed": [name(letter) for letter in found]})
     else:
         for letter in found:
-            click.echo(f"{name(letter)} -> {letter.topic}")
+            click.echo(show.clean(f"{name(letter)} -> {letter.topic}"))
         show.note(f"{len(found)} {'would be ' if dry_run else ''}replayed")
 
 

@@ -76,15 +76,19 @@ def readable(topic: Topic[R], raw: Raw) -> R | None:
 
 
 class FirstResults:
-    """Tells the first terminal record of a request, its result, from later ones."""
+    """Tells the first terminal record of a request, its result, from later ones. A refusal at the door is the end of a record under
+    the request's id, and takes nobody's place."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, str, str]] = set()
 
     def take(self, raw: Raw) -> RequestFinished | None:
         """The result, or None for a repeat and for what cannot be read."""
         result = readable(REQUEST_FINISHED, raw)
-        if result is None or (identity := (result.tenant, result.request_id)) in self._seen:
+        if result is None:
+            return None
+        identity = (result.tenant, result.request_id, "" if result.fingerprint else result.submission)
+        if identity in self._seen:
             return None
         self._seen.add(identity)
         return result

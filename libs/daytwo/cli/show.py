@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -11,6 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+
+# Control characters, which could move the cursor or change colours, and marks that turn the direction of what follows.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 
@@ -22,12 +26,23 @@ def plain(value: Any) -> Any:
 
 def document(value: Any) -> None:
     """One JSON document."""
-    click.echo(json.dumps(value, indent=2, default=_other, ensure_ascii=False))
+    click.echo(_json(value, indent=2))
 
 
 def line(value: Any) -> None:
     """One JSON line."""
-    click.echo(json.dumps(plain(value), default=_other, ensure_ascii=False))
+    click.echo(_json(plain(value)))
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent, default=_other, ensure_ascii=False)
+    # What JSON lets stand, and a terminal might obey, stands in strings only.
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def say(text: str) -> None:
+    """Text of others, line by line as it is, but for what a terminal would obey."""
+    click.echo(_OBEYED.sub("·", text))
 
 
 def _other(value: Any) -> Any:
@@ -61,12 +76,15 @@ def clean(cell: Any) -> str:
 
 def note(text: str) -> None:
     """Beside the output proper, on standard error."""
-    click.echo(text, err=True)
+    click.echo(_OBEYED.sub("·", text), err=True)
 
 
 def at(ms: int) -> str:
-    """Epoch milliseconds for people, UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """Epoch milliseconds for people, UTC; as they are where no calendar has them."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
 
 
 def short(text: str | None, width: int = 60) -> str:

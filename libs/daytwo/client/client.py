@@ -6,7 +6,6 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack
 
 from daytwo.broker import Broker, Outgoing, Raw, Sender, outgoing
@@ -26,7 +25,7 @@ from daytwo.client.waiting import Mailbox, within
 from daytwo.clock import Clock, SystemClock
 from daytwo.codec import decode
 from daytwo.errors import RetryableError, TerminalError, UnreadableError
-from daytwo.fate import DOCUMENT_ID_HEADER, REQUEST_ID_HEADER, headers_of
+from daytwo.fate import DOCUMENT_ID_HEADER, REQUEST_ID_HEADER, headers_of, submission
 from daytwo.records import DocumentFinished, DocumentSubmitted, RequestFinished, RequestSubmitted, SigningKey
 from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
 from daytwo.topic import Topic
@@ -196,16 +195,17 @@ class Client:
     async def _post(self, record: RequestSubmitted | DocumentSubmitted, record_id: str, seconds: float, mailbox: Mailbox[Any]) -> None:
         """Sends until it is acknowledged; what is not sent is not expected any more."""
         try:
-            await self._hand_over(record, record_id, seconds)
+            await self._hand_over(record, record_id, seconds, mailbox)
         except BaseException:
             mailbox.forget(record_id)
             raise
 
-    async def _hand_over(self, record: RequestSubmitted | DocumentSubmitted, record_id: str, seconds: float) -> None:
+    async def _hand_over(self, record: RequestSubmitted | DocumentSubmitted, record_id: str, seconds: float, mailbox: Mailbox[Any]) -> None:
         try:
             message = self._signed(outgoing(record, headers_of(record)))
         except (ValueError, TypeError, AttributeError) as error:
             raise InvalidInputError(f"a field does not fit its type, see docs/topics.md: {error}") from error
+        mailbox.sent(record_id, submission(message.value))
         try:
             await within(self._clock, seconds + self._grace, self._send(message))
         except TerminalError as error:
@@ -233,7 +233,7 @@ class Client:
             return message
         signature = sign(self._key.secret, message.value)
         signed = {KEY_HEADER: self._key.id.encode(), SIGNATURE_HEADER: signature.encode()}
-        return replace(message, headers={**message.headers, **signed})
+        return message._replace(headers={**message.headers, **signed})
 
     def _take(self, raw: Raw) -> None:
         """Delivers a result of ours. Others are told apart by key and header, without decoding."""
@@ -252,6 +252,8 @@ class Client:
             result = decode(topic, value)
         except UnreadableError as error:
             mailbox.deliver(named, _unreadable(named, error))
+            return
+        if isinstance(result, RequestFinished) and _of_others(result, self._requests):
             return
         if result.tenant == self.tenant:
             mailbox.deliver(result.document_id if isinstance(result, DocumentFinished) else result.request_id, result)
@@ -294,6 +296,11 @@ def _seconds(timeout: float) -> float:
     if not 0 < timeout < LONGEST_TIMEOUT_S:
         raise InvalidInputError(f"timeout must be seconds, more than 0 and at most {LONGEST_TIMEOUT_S:.0f}: {timeout!r}")
     return float(timeout)
+
+
+def _of_others(result: RequestFinished, mailbox: Mailbox[RequestFinished]) -> bool:
+    """A refusal at the door names the bytes it refused. Anybody may send other bytes under an id of ours: that is not our result."""
+    return not result.fingerprint and bool(result.submission) and not mailbox.is_meant(result.request_id, result.submission)
 
 
 def _unreadable(record_id: str, error: UnreadableError) -> UnreadableResultError:

@@ -8,7 +8,8 @@
     ├── WaitTimeoutError         no result within deadline and grace (also a TimeoutError)
     ├── RequestError             the request ended without an answer; has `result`
     │   ├── RefusedError         it will be refused again as it is
-    │   │   └── BudgetExceededError    until the cap renews
+    │   │   ├── BudgetExceededError    until the cap renews
+    │   │   └── OverloadedError        until the queue is shorter
     │   ├── ExpiredError         its deadline passed first
     │   └── FailedError          something broke; trying again may help
     └── DocumentError            the document was refused or failed; has `result`
@@ -17,6 +18,8 @@ Each message says what to do.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from daytwo.records import DocumentFinished, RequestFinished
 
@@ -76,6 +79,10 @@ class BudgetExceededError(RefusedError):
     advice = "raise the cap in daytwo.yaml and apply it"
 
 
+class OverloadedError(RefusedError):
+    advice = "ask again later, with a new request id"
+
+
 class ExpiredError(RequestError):
     advice = "ask again with a longer timeout"
 
@@ -94,10 +101,13 @@ class DocumentError(ClientError):
         self.result = result
 
 
+_REFUSED: Final = {"budget_exceeded": BudgetExceededError, "overloaded": OverloadedError}
+
+
 def request_error(result: RequestFinished) -> RequestError | None:
     """The error a result stands for; None where there is an answer, in part or in full, or a person has it."""
     if result.outcome == "refused":
-        return BudgetExceededError(result) if result.reason == "budget_exceeded" else RefusedError(result)
+        return _REFUSED.get(result.reason, RefusedError)(result)
     if result.outcome == "expired":
         return ExpiredError(result)
     return FailedError(result) if result.outcome == "failed" else None

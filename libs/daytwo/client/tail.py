@@ -32,8 +32,11 @@ class Tail:
         died: Callable[[Exception], None],
         clock: Clock,
         rng: random.Random,
+        patience_ms: int = 0,
     ) -> None:
+        """`patience_ms`: how long records may be held back at the broker to come together."""
         self._broker = broker
+        self._patience_ms = patience_ms
         self._topics = topics
         self._take = take
         self._trouble = trouble
@@ -46,7 +49,7 @@ class Tail:
 
     async def start(self) -> None:
         """Returns once the positions are taken. Raises RetryableError."""
-        reader = self._reader = self._broker.reader()
+        reader = self._reader = self._broker.reader(patience_ms=self._patience_ms)
         await reader.start()
         partitions = [partition for topic in self._topics for partition in await reader.partitions(topic)]
         self._next = dict(await reader.ends(partitions))
@@ -90,6 +93,6 @@ class Tail:
         if self._reader is not None:
             with contextlib.suppress(RetryableError):
                 await self._reader.stop()
-        self._reader = self._broker.reader()
+        self._reader = self._broker.reader(patience_ms=self._patience_ms)
         await self._reader.start()
         await self._reader.seek(self._next)

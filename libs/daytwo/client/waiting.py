@@ -37,6 +37,8 @@ class Expected(Generic[T]):
     record_id: str
     until: float
     taken: bool
+    submissions: set[str] = field(default_factory=set)
+    """Names of the bytes that were sent (fate.submission)."""
     arrived: asyncio.Future[T | ClientError] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -71,6 +73,16 @@ class Mailbox(Generic[T]):
         if not expected.taken:
             heapq.heappush(self._untils, (expected.until, record_id))
         return expected
+
+    def sent(self, record_id: str, submission: str) -> None:
+        """Notes what is sent for an expected id."""
+        if (expected := self._expected.get(record_id)) is not None:
+            expected.submissions.add(submission)
+
+    def is_meant(self, record_id: str, submission: str) -> bool:
+        """Whether a refusal of these bytes is for what was sent from here."""
+        expected = self._expected.get(record_id)
+        return expected is None or not expected.submissions or submission in expected.submissions
 
     def forget(self, record_id: str) -> None:
         self._expected.pop(record_id, None)

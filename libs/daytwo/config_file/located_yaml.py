@@ -49,7 +49,7 @@ def read_yaml(text: str, file: str, env: Mapping[str, str]) -> Located:
         located.value = _Reader(located, env).value(node, ()) if node is not None else None
     except yaml.MarkedYAMLError as error:
         located.problems.append(_syntax(error, text, file))
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # PyYAML lets out what int() and chr() say
         located.problems.append(Problem(file=file, line=1, column=1, path=(), message=f"not YAML: {error}"))
     return located
 

@@ -1,0 +1,113 @@
+"""What goes wrong at a moment, and, for most of it, comes right again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from daytwo.records import Cap
+from tests.simulation.cluster import Cluster
+from tests.simulation.network import Trouble
+from tests.simulation.providers import Moods
+from tests.simulation.scenario import Fault
+from tests.simulation.submissions import DEPLOYMENTS, TENANTS
+
+Strike = Callable[[Cluster, Fault], None]
+
+
+def _for_a_while(begin: Callable[[Cluster, Fault], Any], end: Callable[[Cluster, Fault], Any]) -> Strike:
+    def strike(cluster: Cluster, fault: Fault) -> None:
+        begin(cluster, fault)
+        cluster.network.later(fault.for_s, end, cluster, fault)
+
+    return strike
+
+
+def _trouble(cluster: Cluster, fault: Fault) -> None:
+    until = cluster.loop.now + fault.for_s
+    cluster.network.troubles.append(
+        Trouble(call=fault.what, fate=fault.kind, probability=fault.strength, until=until)  # type: ignore[arg-type]
+    )
+
+
+def _mood(cluster: Cluster, fault: Fault) -> None:
+    deployment, _, kind = fault.what.partition(":")
+    until = cluster.loop.now + fault.for_s
+    cluster.providers.moods.append(Moods(deployment=deployment, kind=kind, probability=fault.strength, until=until))
+
+
+def _kill_all(cluster: Cluster, fault: Fault) -> None:
+    for process in list(cluster.processes.values()):
+        process.kill()
+
+
+def _rewind(cluster: Cluster, fault: Fault) -> None:
+    """What was committed is set back: records come again that were done long ago."""
+    for (group, partition), offset in list(cluster.broker.offsets.items()):
+        if group == fault.what:
+            cluster.broker.offsets[group, partition] = max(0, offset - int(fault.strength))
+    _rebalance(cluster, fault)
+
+
+def _rebalance(cluster: Cluster, fault: Fault) -> None:
+    if fault.what in cluster.broker.groups:
+        cluster.broker.groups[fault.what].rebalance()
+
+
+def _scale_up(cluster: Cluster, fault: Fault) -> None:
+    number = sum(cluster.service_of(name) == fault.what for name in cluster.processes)
+    cluster.start(f"{fault.what}-{number}")
+
+
+def _start_again(cluster: Cluster, fault: Fault) -> None:
+    name = f"{fault.what}-0"
+    if cluster.lives[name] >= 0:
+        return
+    if cluster.processes[name].dead:
+        cluster.lives[name] = abs(cluster.lives[name])
+        cluster.start(name)
+    else:
+        cluster.network.later(1.0, _start_again, cluster, fault)
+
+
+def _write(*records: Any) -> Callable[[Cluster, Fault], None]:
+    return lambda cluster, fault: cluster.write(*records)
+
+
+def _down(down: bool) -> Callable[[Cluster, Fault], None]:
+    def turn(cluster: Cluster, fault: Fault) -> None:
+        cluster.broker.down = down
+
+    return turn
+
+
+def _away(away: bool) -> Callable[[Cluster, Fault], None]:
+    def turn(cluster: Cluster, fault: Fault) -> None:
+        cluster.remotes[fault.what].away = away
+
+    return turn
+
+
+STRIKES: Final[dict[str, Strike]] = {
+    "kill": lambda cluster, fault: cluster.processes[fault.what].kill(),
+    "kill_all": _kill_all,
+    "pause": _for_a_while(lambda c, f: c.pause(f.what), lambda c, f: c.go_on(f.what)),
+    "unheard": _trouble,
+    "lost": _trouble,
+    "slow": _trouble,
+    "broker_down": _for_a_while(_down(True), _down(False)),
+    "away": _for_a_while(_away(True), _away(False)),
+    "emptied": lambda cluster, fault: cluster.answers.lose_everything(),
+    "mood": _mood,
+    "rebalance": _rebalance,
+    "rewind": _rewind,
+    "scale_up": _scale_up,
+    "scale_down": _for_a_while(lambda c, f: c.stop(f"{f.what}-0"), _start_again),
+    "cap_lowered": _write(replace(TENANTS["poor"], caps=(Cap(scope="tenant", period="total", limit_nano=10),))),
+    "tenant_off": _for_a_while(
+        _write(replace(TENANTS["acme"], active=False)),
+        _write(TENANTS["acme"]),
+    ),
+    "deployment_off": lambda cluster, fault: cluster.write(replace(DEPLOYMENTS[fault.what], active=False)),
+}
