@@ -22,7 +22,6 @@ from daytwo.records import (
     Grounding,
     Message,
     PriceConfigured,
-    Quote,
     RequestSubmitted,
     SigningKey,
     TenantConfigured,
@@ -31,13 +30,6 @@ from daytwo.signing import KEY_HEADER, SIGNATURE_HEADER, sign
 
 KEY = SigningKey(id="k1", secret="a secret of the tenant")
 DEADLINE_MS = 60_000
-PRICE = Quote(
-    deployment="",
-    input_nano_per_mtok=150_000_000,
-    cached_input_nano_per_mtok=75_000_000,
-    output_nano_per_mtok=600_000_000,
-    source="daytwo.yaml",
-)
 MODELS = ("mock-1", "mock-2")
 
 
@@ -64,9 +56,9 @@ def configuration(provider: str) -> list[Any]:
             provider="mock",
             model=model,
             valid_from_ms=0,
-            input_nano_per_mtok=PRICE.input_nano_per_mtok,
-            cached_input_nano_per_mtok=PRICE.cached_input_nano_per_mtok,
-            output_nano_per_mtok=PRICE.output_nano_per_mtok,
+            input_nano_per_mtok=150_000_000,
+            cached_input_nano_per_mtok=75_000_000,
+            output_nano_per_mtok=600_000_000,
         )
         for model in MODELS
     ]

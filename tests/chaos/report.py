@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from tests.chaos.run import Outcome, Run
 
@@ -16,11 +17,11 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for name in dict.fromkeys(map(_kind, outcomes)):
         of = [outcome for outcome in outcomes if _kind(outcome) == name]
-        done = sorted(outcome.recovered_s for outcome in of if outcome.recovered_s is not None)
+        done = [outcome.recovered_s for outcome in of if outcome.recovered_s is not None]
         notes = "; ".join(dict.fromkeys(outcome.note for outcome in of if outcome.note))
         lost = "" if len(done) == len(of) or notes else "not recovered"
-        middle, worst = (f"{done[len(done) // 2]:.1f}", f"{done[-1]:.1f}") if done else ("-", "-")
-        over = "over" if done and done[-1] > of[0].goal_s else ""
+        middle, worst = (f"{median(done):.1f}", f"{max(done):.1f}") if done else ("-", "-")
+        over = "over" if done and max(done) > of[0].goal_s else ""
         yield f"| {name} | {len(of)} | {middle} | {worst} | {of[0].goal_s:.0f} | {notes or lost or over} |"
 
 
