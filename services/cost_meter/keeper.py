@@ -189,6 +189,8 @@ def _count(rebuilt: Rebuilt, ended: Sequence[Ended], results: Sequence[Settled |
         if isinstance(result, Settled):
             rebuilt.ended += 1
             rebuilt.settled_nano[one.settlement.tenant] += one.settlement.cost_nano
+        else:
+            rebuilt.settled_nano[one.settlement.tenant] += result.late_nano
 
 
 def _windows(one: Admitted | Ended, tenants: Tenants) -> Sequence[Window]:

@@ -91,9 +91,11 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """Nothing was done. `known`: the request has ended before, or has other content; else the ledger has never heard of it."""
+    """The request has ended before, or has other content (`known`), or the ledger has never heard of it."""
 
     known: bool
+    late_nano: int = 0
+    """Booked all the same: nano-dollars of attempts that no result before this one had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -248,7 +248,9 @@ def _restore_call(one: Restoration, keep_ms: int, gate: str) -> Call:
 
 
 def _settled(result: Sequence[bytes]) -> Settled | Unsettled:
-    return Settled(reserved_nano=int(result[1])) if result[0] == b"settled" else Unsettled(known=result[0] != b"unknown")
+    if result[0] == b"settled":
+        return Settled(reserved_nano=int(result[1]))
+    return Unsettled(known=True, late_nano=int(result[1])) if result[0] == b"before" else Unsettled(known=False)
 
 
 def _answer(result: Sequence[bytes], reservation: Reservation) -> Answer:

@@ -8,13 +8,15 @@ local line = {}
 for text in string.gmatch(ARGV[1], '[^\n]+') do line[#line + 1] = text end
 local known = redis.call('HMGET', KEYS[2], 'fingerprint', 'closed', 'amount', 'held', 'open', 'windows')
 if not known[1] then return {'unknown'} end
-if known[1] ~= line[1] then return {'before'} end
+if known[1] ~= line[1] then return {'before', '0'} end
 local tenant = string.match(KEYS[2], '^[^/]*/')
 local prefix = tenant .. 'spent/'
 
 if known[2] then
+  local late = 0
   for at = 7, #line, 2 do
     if redis.call('HSETNX', KEYS[2], line[at], '') == 1 then
+      late = late + line[at + 1]
       local number = 1
       local path = redis.call('HGET', KEYS[2], '1')
       while path do
@@ -24,7 +26,7 @@ if known[2] then
       end
     end
   end
-  return {'before'}
+  return {'before', string.format('%.0f', late)}
 end
 
 -- Written anew, small values in a field each, so that Redis keeps the rest in its compact form: where the result is, the counters by

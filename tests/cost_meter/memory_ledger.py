@@ -103,7 +103,7 @@ class MemoryLedger:
             for path in known.paths:
                 if not path.endswith("/open/now"):
                     book.add(path, settled_nano=sum(cost for _, cost in late))
-            return Unsettled(known=True)
+            return Unsettled(known=True, late_nano=sum(cost for _, cost in late))
         for path in known.paths:
             if path.endswith("/open/now"):
                 book.add(path, open=-int(known.open))
