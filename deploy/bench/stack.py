@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("kafka", "topics", "ledger-redis", "cache-redis", "milvus", "mock-provider")
-SERVICES = ("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router")
+SERVICES = ("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router", "usage-windows", "alerter")
 
 
 class Stack:

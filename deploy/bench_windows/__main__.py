@@ -31,7 +31,7 @@ from deploy.bench.stack import PARTS, ROOT, SERVICES, Stack, fresh_stack
 from deploy.bench_windows.load import Stream, ends_of, run, send, since
 from deploy.local.settings import read_settings
 
-OURS: Final = (*SERVICES, "usage-windows")
+OURS: Final = SERVICES
 PERIOD_S: Final = {"minute": 60, "day": 86_400}
 FOLLOWED_S: Final = 2.0
 TENANTS: Final = 10_000
