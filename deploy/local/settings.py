@@ -10,6 +10,8 @@ from pathlib import Path
 
 from deploy.local.errors import SetupError
 
+ALONE = ("usage_windows", "alerter")
+"""Services of which there is one process; each says why in its README."""
 SERVICES = ("ingest", "cost_meter", "embedder", "cache", "retriever", "inference_router", "usage_windows", "alerter")
 """Our services by module name, in the order of the request road."""
 
@@ -73,6 +75,8 @@ def parse_replicas(text: str) -> dict[str, int]:
         if name not in replicas or not count.isdecimal() or not 1 <= int(count) <= 9:
             known = ", ".join(SERVICES)
             raise SetupError(f"DAYTWO_REPLICAS: {item!r} is not SERVICE=1..9 with a service of: {known}")
+        if name in ALONE and int(count) > 1:
+            raise SetupError(f"DAYTWO_REPLICAS: {name} runs in one process, see services/{name}/README.md")
         replicas[name] = int(count)
     return replicas
 

@@ -47,6 +47,11 @@ def test_replicas_that_cannot_be_meant_are_refused_with_the_known_services(text:
         parse_replicas(text)
 
 
+def test_a_service_of_which_there_is_one_process_gets_no_replica() -> None:
+    with pytest.raises(SetupError, match="usage_windows runs in one process"):
+        parse_replicas("usage_windows=2")
+
+
 @pytest.mark.parametrize("env", [{"DAYTWO_PORTS": "any"}, {"DAYTWO_ONE_PROCESS": "maybe"}])
 def test_a_misspelt_setting_is_refused_by_name(env: dict[str, str]) -> None:
     with pytest.raises(SetupError, match=next(iter(env))):
