@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client.registry import Collector
 
@@ -74,6 +74,9 @@ def service(
     )
 
 
+PATIENCE_MS: Final = 50
+
+
 def _input(topic: Topic[Any], past: Past, settings: Settings) -> Input[Any]:
     recorder = Recorder(topic, past, settings.remembered)
     return Input(
@@ -83,6 +86,8 @@ def _input(topic: Topic[Any], past: Past, settings: Settings) -> Input[Any]:
         concurrent_batches=1,
         ending=lambda _record, _context, _error: (),
         release=recorder.release,
+        # Nobody waits for it. A throttle comes so much later, beside the half second that it is decided for.
+        patience_ms=PATIENCE_MS,
     )
 
 
