@@ -134,6 +134,8 @@ class KafkaSender:
                 await self._send_batch(partition, waiting)
         finally:
             del self._waiting[partition]
+            for each in waiting:
+                _fail(each.call, RetryableError("store_unavailable", f"sending to {partition.topic}: the sender stopped"))
 
     async def _send_batch(self, partition: TopicPartition, waiting: deque[_Waiting]) -> None:
         producer: AIOKafkaProducer | None = None
@@ -149,12 +151,11 @@ class KafkaSender:
                 first = (await acknowledged).offset
             finally:
                 self._unacknowledged.discard(acknowledged)
-        except (KafkaError, OSError, TimeoutError, ValueError) as error:
+        except Exception as error:
             await self._replace(producer, error)
-            unknown = RetryableError("store_unavailable", f"sending to {partition.topic}: {error!r}")
-            unknown.__cause__ = error
+            failure = _unknown(partition, error)
             for each in batch or [waiting.popleft()]:
-                _fail(each.call, unknown)
+                _fail(each.call, failure)
         else:
             for offset, each in enumerate(batch, first):
                 _acknowledge(each, partition.partition, offset)
@@ -225,7 +226,16 @@ def _acknowledge(each: _Waiting, partition: int, offset: int) -> None:
         call.ended.set_result(None)
 
 
-def _fail(call: _Call, error: RetryableError) -> None:
+def _unknown(partition: TopicPartition, error: Exception) -> Exception:
+    """What the callers are told; a bug stays one, and nobody is left waiting for it."""
+    if not isinstance(error, (KafkaError, OSError, TimeoutError, ValueError)):
+        return error
+    unknown = RetryableError("store_unavailable", f"sending to {partition.topic}: {error!r}")
+    unknown.__cause__ = error
+    return unknown
+
+
+def _fail(call: _Call, error: Exception) -> None:
     """The others of the call may be sent all the same; whether they were is unknown to who called."""
     if not call.ended.done():
         call.ended.set_exception(error)

@@ -103,7 +103,8 @@ async def settled(kafka: str, tenants: list[str], width: str) -> dict[Bucket, An
     return left
 
 
-# Two processes pass mostly, and not always: one of three runs left 83 minutes a request short. README and guarantees say: run one.
+# Two processes pass mostly, and not always: one of two runs on the merged code left 83 minutes a request short. README and
+# guarantees say: run one.
 @pytest.mark.parametrize("processes", [1])
 async def test_killed_again_and_again_the_windows_are_what_the_log_says(tmp_path: Path, processes: int) -> None:
     kafka, seed = os.environ["DAYTWO_KAFKA"], random.randrange(10**6)
