@@ -51,7 +51,9 @@ def build(world: World) -> Service:
     return service(
         past=Past(broker.reader(), world.clock),
         settings=settings,
-        followers=(tenants, stream.throttling),
+        tenants=tenants,
+        clock=world.clock,
+        followers=(stream.throttling,),
         start=stream.start,
         stop=stop,
         view=view,
