@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 
 from daytwo.records import RateLimit, TenantConfigured, UsageEntry, UsageRecorded
 from services.usage_windows.rates import limits_of
@@ -14,7 +14,7 @@ MOST_LIMITS = 100_000
 
 
 class Subjects:
-    """The windows by key (tenant/scope/subject). `kept` is where they are: the table of the stream.
+    """The windows by key (tenant/scope/subject). `kept` is where they are.
 
     A tenant has at most `most` subjects of a scope; those beyond are counted together, and not limited. One that did nothing since
     the week before makes room.
@@ -28,11 +28,16 @@ class Subjects:
         self._of_tenant: defaultdict[str, defaultdict[str, set[bytes]]] = defaultdict(lambda: defaultdict(set))
         self._limits: dict[tuple[str, str, str], tuple[TenantConfigured, list[RateLimit]]] = {}
 
-    def rebuild(self) -> None:
-        """Counts anew what is kept."""
-        self._of_tenant.clear()
-        for key, windows in self.kept.items():
+    def take(self, found: Iterable[Windows]) -> None:
+        for windows in found:
+            key = windows.key.encode()
+            self.kept[key] = windows
             self._of_tenant[windows.tenant][windows.scope].add(key)
+
+    def clear(self) -> None:
+        self.kept.clear()
+        self.forgotten.clear()
+        self._of_tenant.clear()
 
     def of_tenant(self, tenant: str) -> list[Windows]:
         return [self.kept[key] for keys in self._of_tenant.get(tenant, {}).values() for key in keys if key in self.kept]
