@@ -33,6 +33,10 @@ async def _nothing() -> None:
     return None
 
 
+def _always() -> bool:
+    return True
+
+
 class Context(NamedTuple):
     """Where a record came from, and when its handler started. Times are epoch milliseconds."""
 
@@ -161,6 +165,8 @@ class Service:
     start: Callable[[], Awaitable[None]] = _nothing
     """Opens what the service owns, before anything is read. Raises RetryableError while it is not there."""
     stop: Callable[[], Awaitable[None]] = _nothing
+    ready: Callable[[], bool] = _always
+    """Whether what it started is there too; /health says so. Its inputs are read meanwhile."""
     max_in_flight: int = 1024
     """Records of one topic read and not finished; at this number reading pauses, at half of it it goes on."""
     max_in_flight_bytes: int = 64 * 1024 * 1024

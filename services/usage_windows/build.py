@@ -57,6 +57,7 @@ def build(world: World) -> Service:
         start=stream.start,
         stop=stop,
         view=view,
+        ready=stream.ready.is_set,
         metrics=WindowsCollector(stream.view),
     )
 

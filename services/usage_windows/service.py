@@ -60,6 +60,7 @@ def service(
     start: Callable[[], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
     view: Callable[[], Awaitable[Any]],
+    ready: Callable[[], bool],
     metrics: Collector | None = None,
 ) -> Service:
     """The first half, and what starts and stops the second."""
@@ -81,6 +82,7 @@ def service(
         followers=(tenants, *followers),
         start=begin,
         stop=end,
+        ready=ready,
         views={"/windows": view},
         collectors=() if metrics is None else (metrics,),
     )

@@ -38,6 +38,7 @@ def first_half(broker: Broker) -> Service:
         start=nothing,
         stop=nothing,
         view=no_view,
+        ready=lambda: True,
     )
 
 
