@@ -39,6 +39,9 @@ class Subjects:
         self.forgotten.clear()
         self._of_tenant.clear()
 
+    def knows(self, tenant: str) -> bool:
+        return any(self._of_tenant.get(tenant, {}).values())
+
     def of_tenant(self, tenant: str) -> list[Windows]:
         return [self.kept[key] for keys in self._of_tenant.get(tenant, {}).values() for key in keys if key in self.kept]
 

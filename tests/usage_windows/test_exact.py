@@ -75,12 +75,12 @@ async def published(kafka: str, tenants: list[str]) -> Mapping[Bucket, tuple[int
     return {place: (row.requests, row.usage.input_tokens + row.usage.output_tokens, row.cost_nano) for place, row in latest.items()}
 
 
-async def write_all(kafka: str, rng: random.Random, tenants: list[str], seconds: float) -> None:
+async def write_all(kafka: str, rng: random.Random, tenants: list[str], seconds: float, requests: int = REQUESTS) -> None:
     now_ms = time.time_ns() // 1_000_000
     producer = AIOKafkaProducer(bootstrap_servers=kafka, enable_idempotence=True, acks="all")
     await producer.start()
     try:
-        records = list(traffic(rng, tenants, REQUESTS, now_ms - 3_600_000, now_ms - 240_000))
+        records = list(traffic(rng, tenants, requests, now_ms - 3_600_000, now_ms - 240_000))
         for at in range(0, len(records), 50):
             for record in records[at : at + 50]:
                 await producer.send(record.topic, record.value, key=record.key, timestamp_ms=record.timestamp_ms)
