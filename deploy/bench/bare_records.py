@@ -17,9 +17,7 @@ from daytwo.topics import (
     ATTEMPT_STARTED,
     REQUEST_ACCEPTED,
     REQUEST_ADMITTED,
-    REQUEST_EMBEDDED,
     REQUEST_FINISHED,
-    REQUEST_GROUNDED,
     REQUEST_SUBMITTED,
     TOPIC_NAMED,
 )
@@ -35,15 +33,15 @@ class Hop(NamedTuple):
 HOPS: Final = (
     Hop(REQUEST_SUBMITTED, (REQUEST_ACCEPTED,)),
     Hop(REQUEST_ACCEPTED, (REQUEST_ADMITTED,)),
-    Hop(REQUEST_ADMITTED, (REQUEST_EMBEDDED,)),
-    Hop(REQUEST_EMBEDDED, (REQUEST_GROUNDED,)),
-    Hop(REQUEST_GROUNDED, (ATTEMPT_STARTED, ATTEMPT_FINISHED, REQUEST_FINISHED)),
-    # Who books and who learns.
+    Hop(REQUEST_ADMITTED, (ATTEMPT_STARTED, ATTEMPT_FINISHED, REQUEST_FINISHED)),
+    # Who books, who sums, who watches.
     Hop(REQUEST_FINISHED, ()),
+    Hop(REQUEST_FINISHED, ()),
+    Hop(REQUEST_ADMITTED, ()),
     Hop(REQUEST_FINISHED, ()),
 )
 TOPICS: Final = tuple(dict.fromkeys(topic for hop in HOPS for topic in (hop.source, *hop.targets)))
-STEPS: Final = ("ingest", "cost-meter", "embedder", "cache", "inference-router")
+STEPS: Final = ("ingest", "cost-meter", "inference-router")
 _STEPS_BEFORE: Final = {target.name: number for number, hop in enumerate(HOPS) for target in hop.targets}
 ATTEMPT_ID: Final = "00000000-0000-5000-8000-000000000000"
 ANSWER: Final = Message(role="assistant", content="answer 0123456789abcdef: " + "some text that took time " * 4)

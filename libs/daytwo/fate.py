@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from daytwo.broker import Raw
 from daytwo.errors import DaytwoError
-from daytwo.records import DeadLetter, DocumentFinished, RequestFinished
+from daytwo.records import DeadLetter, DocumentFinished, RequestAdmitted, RequestFinished
 from daytwo.topics import DEAD_LETTER
 
 REQUEST_ID_HEADER = "request-id"
 DOCUMENT_ID_HEADER = "document-id"
+NOT_FOR_HEADER = "not-for"
+"""Names a service that would only find, by decoding the record, that it has nothing to do with it."""
 
 MOST_BYTES_KEPT: Final = DEAD_LETTER.max_bytes - (1 << 20)
 """Largest record, with its key and headers, that a dead letter carries."""
@@ -70,9 +72,18 @@ def submission(value: bytes | None) -> str:
 def headers_of(record: Any) -> dict[str, bytes]:
     """The headers by which a reader knows a record without decoding it."""
     if identity := request_id(record):
-        return {REQUEST_ID_HEADER: identity.encode()}
+        named = {REQUEST_ID_HEADER: identity.encode()}
+        return named | {NOT_FOR_HEADER: whom} if (whom := _not_for(record)) else named
     document = getattr(getattr(record, "chunk", record), "document_id", "")
     return {DOCUMENT_ID_HEADER: document.encode()} if document else {}
+
+
+def _not_for(record: Any) -> bytes:
+    if isinstance(record, RequestAdmitted):
+        return b"embedder" if record.admission.straight else b"inference-router"
+    # Answered by the cache itself, or it never came there.
+    unlearned = isinstance(record, RequestFinished) and (record.served_by == "cache" or not record.question)
+    return b"cache" if unlearned else b""
 
 
 def request_id(record: Any) -> str:

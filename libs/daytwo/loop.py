@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from daytwo.broker import Broker, Partition, Raw, Sender
 from daytwo.errors import DisownedError, RetryableError
+from daytwo.fate import NOT_FOR_HEADER
 from daytwo.flow import Input, Service
 from daytwo.follow import Following
 from daytwo.metrics import Metrics
@@ -103,6 +104,7 @@ class Loop:
         where this one reads the rest of its inputs.
         """
         self.service = service
+        self._name = service.name.encode()
         self.ended = asyncio.Event()
         self._inputs = service.inputs if inputs is None else inputs
         self._leader = leader
@@ -287,6 +289,9 @@ class Loop:
                 self._preparing[partition] = []
                 self._spawn(self._prepare(source, partition, raw.timestamp_ms, self._epoch))
         progress.started(raw.offset)
+        if raw.headers.get(NOT_FOR_HEADER) == self._name and "client" not in source.topic.writers:
+            progress.finished(raw.offset)
+            return
         record = RecordId(raw.topic, raw.partition, raw.offset)
         if record in self._running:
             # Read again after a rebalance while it is still at work. Not started twice, unless one before it of its key is handled

@@ -159,6 +159,8 @@ class Admission:
     """The model asked for instead, where a cheaper route was taken at a limit; else empty. The request says it, too."""
     limit_hit: LimitHit | None = None
     """The limit that cache_only or the cheaper route is due to."""
+    straight: bool = False
+    """True: the request needs neither vector nor cache nor passages, and the router reads it from request-admitted."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Admission:
@@ -176,6 +178,7 @@ class Admission:
         new.then = tuple(value["then"])
         new.model = value["model"]
         new.limit_hit = None if value["limit_hit"] is None else LimitHit.from_avro(value["limit_hit"])
+        new.straight = value["straight"]
         new.__class__ = Admission
         made: Admission = new
         return made
@@ -195,6 +198,7 @@ class Admission:
             "then": self.then,
             "model": self.model,
             "limit_hit": None if self.limit_hit is None else ("daytwo.LimitHit", self.limit_hit.to_avro()),
+            "straight": boolean(self.straight),
         }
 
 

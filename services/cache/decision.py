@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from daytwo.records import (
     AnswerLearned,
     CacheMatch,
-    CachePolicy,
     LimitHit,
     RequestEmbedded,
     RequestFinished,
     RequestGrounded,
     RequestMissed,
-    RequestSubmitted,
     RequestWaiting,
     StepTime,
 )
@@ -24,22 +21,6 @@ from services.cache.index import Neighbour
 
 ROUNDING: Final = 1e-6
 """Half-precision cosines of equal vectors miss 1 by less than this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What a request may do with the cache."""
-
-    read: bool
-    """Be answered from it, or by an equal request in flight."""
-    learn: bool
-    """Go on and leave its answer."""
-
-
-def use_of(request: RequestSubmitted, policy: CachePolicy | None, *, cache_only: bool) -> Use:
-    """`policy` is None for a tenant that is not configured: nothing is read or learned."""
-    enabled = policy is not None and policy.enabled and policy.ttl_s > 0
-    return Use(read=enabled and request.cache == "use", learn=enabled and request.cache != "off" and not cache_only)
 
 
 def nearest(neighbours: Sequence[Neighbour], *, threshold: float, now_ms: int) -> Neighbour | None:

@@ -13,6 +13,7 @@ from daytwo.flow import Context, Input, Output, Service, Table, Tombstone
 from daytwo.question import is_single_turn, scope_key
 from daytwo.records import AnswerLearned, CachePolicy, RequestEmbedded, RequestFinished, TenantConfigured
 from daytwo.results import ended_by
+from daytwo.road import CacheUse, cache_use
 from daytwo.topics import ANSWER_LEARNED, REQUEST_EMBEDDED, REQUEST_FINISHED
 from services.cache import decision, learning
 from services.cache.answers_follower import AnswersFollower
@@ -78,7 +79,7 @@ class Cache:
 
     async def answer(self, record: RequestEmbedded, context: Context) -> Sequence[Output]:
         policy = self._policy(record.request.tenant)
-        use = decision.use_of(record.request, policy, cache_only=record.admission.cache_only)
+        use = cache_use(record.request, policy, cache_only=record.admission.cache_only)
         try:
             if use.read and policy is not None:
                 found = self._find(record, policy)
@@ -100,8 +101,8 @@ class Cache:
 
     async def learn(self, result: RequestFinished, context: Context) -> Sequence[Output]:
         """A result that comes while the store is away is not learned: its request has its end, only a saving is lost."""
-        if result.served_by == "cache" or result.reason == "overloaded":
-            return []  # an answer of ours; or refused at the door, and there may be very many of those
+        if result.served_by == "cache" or not result.question:
+            return []  # an answer of ours; or it never came here: it went straight to the router, or was refused before
         try:
             draft = await self._answers.draft(result.tenant, result.request_id)
             if draft is None:
@@ -139,7 +140,7 @@ class Cache:
             return []
         return [self._answered(record, context, recalled.answer, found.similarity)]
 
-    async def _go_on_or_follow(self, record: RequestEmbedded, policy: CachePolicy, use: decision.Use) -> AnswerLearned | None:
+    async def _go_on_or_follow(self, record: RequestEmbedded, policy: CachePolicy, use: CacheUse) -> AnswerLearned | None:
         """The answer of an equal request in flight, else None: the request goes on, and has left what it takes to learn from it."""
         draft = learning.draft_of(record, policy)
         if len(draft.question_text) > self._settings.max_answer_bytes:
@@ -152,7 +153,7 @@ class Cache:
             if answer is not None:
                 return answer
 
-    async def _enter(self, draft: AnswerLearned, record: RequestEmbedded, use: decision.Use) -> Flight | None:
+    async def _enter(self, draft: AnswerLearned, record: RequestEmbedded, use: CacheUse) -> Flight | None:
         deadline_ms = record.request.deadline_ms
         return await self._answers.enter(draft, follow=use.read and self._until(record) > self._clock.now_ms(), until_ms=deadline_ms)
 

@@ -20,12 +20,13 @@ def propose(
     *,
     attempts_bound: int,
     at_ms: int,
+    straight: bool = False,
     unpriced: PriceBound | None = None,
     corrected: Callable[[Quote, int], int] = lambda _, nano: nano,
 ) -> Admission | Refusal:
     """What is to be reserved if the caps have room: every attempt that may be made, at the dearest route that may be taken.
 
-    `unpriced`: what a route without a known price may cost at most; None: it is not taken.
+    `straight`: as Admission has it. `unpriced`: what a route without a known price may cost at most; None: it is not taken.
     `corrected`: what a bound (nano-dollars) of a quote is raised to, as its provider has billed more than that before.
     """
     routes = candidates(request.model, deployments)
@@ -47,6 +48,7 @@ def propose(
         attempts_bound=attempts_bound,
         quotes=quotes,
         at_ms=at_ms,
+        straight=straight,
     )
 
 

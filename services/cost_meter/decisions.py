@@ -90,6 +90,10 @@ def window_of(path: str, at_ms: int, kind: str, limit: int) -> Window:
     return window._replace(limit_tokens=limit) if kind == "tokens" else window._replace(limit_requests=limit)
 
 
+_UNSAID: Final = Admission(cache_only=False, reserved_nano=0, input_tokens_bound=0, attempts_bound=0).to_avro()
+"""What an older daytwo did not say in the decisions that the ledger still remembers."""
+
+
 def encode_proposal(decision: Decision) -> bytes:
     """For the ledger, in case every cap has room."""
     if isinstance(decision, Admission):
@@ -102,7 +106,7 @@ def decode(data: bytes) -> Decision:
     """A remembered decision."""
     ((kind, fields),) = orjson.loads(data).items()
     if kind == "admitted":
-        return Admission.from_avro(fields)
+        return Admission.from_avro(_UNSAID | fields)
     return Refusal(**fields) if kind == "refused" else _at_limit(fields)
 
 

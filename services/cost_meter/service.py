@@ -23,6 +23,7 @@ from daytwo.records import (
     TenantConfigured,
 )
 from daytwo.results import ended_by, finished, outcome_of
+from daytwo.road import goes_straight
 from daytwo.topics import DEPLOYMENT_CONFIGURED, REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_WAITING
 from services.cost_meter import at_limit
 from services.cost_meter.admission import propose, standing
@@ -216,6 +217,7 @@ class CostMeter:
             self.prices,
             attempts_bound=self._settings.attempts_bound,
             at_ms=at_ms,
+            straight=goes_straight(request, None if tenant is None else tenant.cache),
             unpriced=None if tenant is None else tenant.unpriced_bound,
             corrected=self.overbilling.corrected,
         )

@@ -40,7 +40,7 @@ def service(
     async def embed_requests(batch: Sequence[tuple[RequestAdmitted, Context]]) -> list[Sequence[Output]]:
         wanted = [_wanted_by_request(admitted, tenants) for admitted, _ in batch]
         found = await _found(vectors_of, wanted)
-        return [[_request_embedded(admitted, context, each)] for (admitted, context), each in zip(batch, found, strict=True)]
+        return [_request_embedded(admitted, context, each) for (admitted, context), each in zip(batch, found, strict=True)]
 
     async def embed_chunks(batch: Sequence[tuple[ChunkAccepted, Context]]) -> list[Sequence[Output]]:
         wanted = [_wanted_by_chunk(chunk, tenants) for chunk, _ in batch]
@@ -50,7 +50,7 @@ def service(
     requests = Input(
         topic=REQUEST_ADMITTED,
         handle_batch=embed_requests,
-        ending=lambda admitted, context, error: [_request_ended(admitted, context, error)],
+        ending=_request_ended,
         deadline_ms=lambda admitted: admitted.request.deadline_ms,
     )
     chunks = Input(topic=CHUNK_ACCEPTED, handle_batch=embed_chunks, ending=_chunk_ended)
@@ -62,6 +62,8 @@ Wanted = tuple[str, str] | TerminalError | None
 
 
 def _wanted_by_request(admitted: RequestAdmitted, tenants: Table[TenantConfigured]) -> Wanted:
+    if admitted.admission.straight:
+        return None
     tenant = tenants.get(admitted.request.tenant)
     if tenant is None:
         return _UNKNOWN_TENANT
@@ -92,30 +94,33 @@ async def _found(vectors_of: VectorsOf, wanted: Sequence[Wanted]) -> list[Found]
     return [vectors[each] if isinstance(each, tuple) else each for each in wanted]
 
 
-def _request_embedded(admitted: RequestAdmitted, context: Context, found: Found) -> RequestEmbedded | RequestFinished:
+def _request_embedded(admitted: RequestAdmitted, context: Context, found: Found) -> Sequence[RequestEmbedded | RequestFinished]:
+    if admitted.admission.straight:
+        return []
     if isinstance(found, TerminalError):
         if found.reason != "text_too_long" or grounded(admitted.request, admitted.admission):
             return _request_ended(admitted, context, found)
         # Too long to be matched by meaning, but it can still be answered.
         found = None
-    return RequestEmbedded(
-        request=admitted.request,
-        fingerprint=admitted.fingerprint,
-        admission=admitted.admission,
-        question=question_key(admitted.request),
-        vector=found,
-        steps=(*admitted.steps, context.step()),
-    )
+    question, steps = question_key(admitted.request), (*admitted.steps, context.step())
+    return [
+        RequestEmbedded(
+            request=admitted.request,
+            fingerprint=admitted.fingerprint,
+            admission=admitted.admission,
+            question=question,
+            vector=found,
+            steps=steps,
+        )
+    ]
 
 
-def _request_ended(admitted: RequestAdmitted, context: Context, error: DaytwoError) -> RequestFinished:
-    return ended_by(
-        admitted.request,
-        error,
-        now_ms=context.clock.now_ms(),
-        fingerprint=admitted.fingerprint,
-        steps=(*admitted.steps, context.step()),
-    )
+def _request_ended(admitted: RequestAdmitted, context: Context, error: DaytwoError) -> Sequence[RequestFinished]:
+    """None of a request that another service ends: it says so itself where its record has lost the header that would."""
+    if admitted.admission.straight:
+        return []
+    now_ms, steps = context.clock.now_ms(), (*admitted.steps, context.step())
+    return [ended_by(admitted.request, error, now_ms=now_ms, fingerprint=admitted.fingerprint, steps=steps)]
 
 
 def _chunk_embedded(chunk: ChunkAccepted, context: Context, found: Found) -> Sequence[Output]:

@@ -121,7 +121,7 @@ def result(asked: RequestSubmitted, now_ms: int, **fields: Any) -> RequestFinish
 
 
 def failure(asked: RequestSubmitted, now_ms: int) -> RequestFinished:
-    return finished(asked, now_ms=now_ms, outcome="failed", reason="providers_unavailable")
+    return finished(asked, now_ms=now_ms, outcome="failed", reason="providers_unavailable", question=question_key(asked))
 
 
 def answer(

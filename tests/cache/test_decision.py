@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daytwo.records import CachePolicy, Grounding, Message, RequestGrounded, RequestMissed, StepTime, ToolCall
-from services.cache.decision import Use, answered, match_of, missed, nearest, refused, servable, use_of
+from daytwo.road import CacheUse, cache_use
+from services.cache.decision import answered, match_of, missed, nearest, refused, servable
 from services.cache.index import Entry, Neighbour
 from services.cache.learning import another_may_lead, answer_id, draft_of, learned, may_be_learned
 from tests.cache.builders import POLICY, START_MS, answer, embedded, failure, request, result, vector
@@ -24,18 +25,18 @@ def neighbour(similarity: float, *, learned_at_ms: int = 0, expires_at_ms: int =
 @pytest.mark.parametrize(
     ("mode", "policy", "cache_only", "use"),
     [
-        ("use", POLICY, False, Use(read=True, learn=True)),
-        ("use", POLICY, True, Use(read=True, learn=False)),
-        ("refresh", POLICY, False, Use(read=False, learn=True)),
-        ("refresh", POLICY, True, Use(read=False, learn=False)),
-        ("off", POLICY, False, Use(read=False, learn=False)),
-        ("use", CachePolicy(enabled=False), False, Use(read=False, learn=False)),
-        ("use", CachePolicy(ttl_s=0), False, Use(read=False, learn=False)),
-        ("use", None, False, Use(read=False, learn=False)),
+        ("use", POLICY, False, CacheUse(read=True, learn=True)),
+        ("use", POLICY, True, CacheUse(read=True, learn=False)),
+        ("refresh", POLICY, False, CacheUse(read=False, learn=True)),
+        ("refresh", POLICY, True, CacheUse(read=False, learn=False)),
+        ("off", POLICY, False, CacheUse(read=False, learn=False)),
+        ("use", CachePolicy(enabled=False), False, CacheUse(read=False, learn=False)),
+        ("use", CachePolicy(ttl_s=0), False, CacheUse(read=False, learn=False)),
+        ("use", None, False, CacheUse(read=False, learn=False)),
     ],
 )
-def test_mode_tenant_and_budget_say_what_a_request_may_do(mode: Any, policy: CachePolicy | None, cache_only: bool, use: Use) -> None:
-    assert use_of(request(cache=mode), policy, cache_only=cache_only) == use
+def test_mode_tenant_and_budget_say_what_a_request_may_do(mode: Any, policy: CachePolicy | None, cache_only: bool, use: CacheUse) -> None:
+    assert cache_use(request(cache=mode), policy, cache_only=cache_only) == use
 
 
 def test_just_above_the_threshold_is_near_enough_and_just_below_is_not() -> None:

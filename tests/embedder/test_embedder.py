@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -124,6 +125,16 @@ async def test_a_request_without_need_or_without_text_has_no_vector_but_its_ques
 
     assert [(out.vector, len(out.question)) for [out] in outs if isinstance(out, RequestEmbedded)] == [(None, 32), (None, 32)]
     assert embedder.models["wordllama-256"].asked == []
+
+
+async def test_what_goes_straight_to_the_router_is_not_the_embedders_even_without_the_header_that_says_so() -> None:
+    embedder = Embedder()
+    straight = replace(admitted(cache="off"), admission=replace(admission(), straight=True))
+
+    outs = await embedder.requests(straight, admitted())
+
+    assert [len(each) for each in outs] == [0, 1]
+    assert embedder.service.inputs[0].ending(straight, context(), TerminalError("internal_error", "a bug")) == []
 
 
 async def test_a_grounded_question_too_long_for_the_model_is_refused_and_its_neighbours_go_on() -> None:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -16,10 +16,11 @@ from aiohttp import web
 from daytwo.broker import outgoing
 from daytwo.clock import SystemClock
 from daytwo.codec import decode
+from daytwo.fate import headers_of
 from daytwo.loop import Loop, LoopSettings
 from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
-from daytwo.records import DeploymentConfigured
+from daytwo.records import DeploymentConfigured, RequestAdmitted
 from daytwo.topic import Record
 from daytwo.topics import TOPIC_NAMED
 from daytwo.world import World
@@ -103,6 +104,33 @@ def requests(count: int) -> list[Any]:
 
 def billed_ids(bill: Bill) -> list[str | None]:
     return [call["attempt_id"] for call in bill.page(0, bill.listed)]  # type: ignore[misc]
+
+
+def admitted(request_id: str, *, straight: bool) -> RequestAdmitted:
+    whole = requests(1)[0]
+    request = replace(whole.request, request_id=request_id)
+    return RequestAdmitted(request=request, fingerprint=whole.fingerprint, admission=replace(whole.admission, straight=straight))
+
+
+async def test_what_needs_only_a_model_is_read_from_request_admitted_and_nothing_else_there(road: Road) -> None:
+    records = [admitted("straight", straight=True), admitted("by-the-embedder", straight=False)]
+    without_headers = [admitted("straight-unmarked", straight=True), admitted("by-the-embedder-unmarked", straight=False)]
+    await road.broker.sender().send([outgoing(record, headers_of(record)) for record in records])
+    await road.send(*without_headers, *requests(1))
+
+    async with road.running():
+        await road.finished(3)
+        await asyncio.sleep(0.2)
+        committed = await asyncio.wait_for(_committed(road.broker, 4), 10)
+
+    assert {result.request_id for result in road.read("request-finished")} == {"straight", "straight-unmarked", "r-0"}
+    assert committed == 4, "what is passed over is done"
+
+
+async def _committed(broker: MemoryBroker, count: int) -> int:
+    while (done := sum(at for (_, place), at in broker.offsets.items() if place.topic == "request-admitted")) < count:
+        await asyncio.sleep(0.02)
+    return done
 
 
 async def test_under_faults_every_request_ends_once_and_the_log_covers_the_providers_bill(road: Road) -> None:

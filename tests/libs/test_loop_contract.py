@@ -12,7 +12,7 @@ import pytest
 
 from daytwo.broker import Broker, Outgoing, Partition, outgoing
 from daytwo.errors import RetryableError, TerminalError
-from daytwo.fate import REQUEST_ID_HEADER
+from daytwo.fate import NOT_FOR_HEADER, REQUEST_ID_HEADER
 from daytwo.flow import Context, Input, Output, Service
 from daytwo.records import RequestFinished, RequestSubmitted
 from daytwo.topics import REQUEST_SUBMITTED
@@ -160,6 +160,18 @@ async def test_trying_again_ends_with_the_deadline_and_a_result(broker: Broker) 
         (result,) = await bench.records("request-finished", 1)
 
     assert (result.outcome, result.reason) == ("failed", "store_unavailable")
+
+
+async def test_no_header_of_a_client_lets_its_request_be_passed_over(broker: Broker) -> None:
+    bench = Bench(broker)
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        return [accepted(record)]
+
+    service = bench.service(handle)
+    async with bench.running(service):
+        await bench.send(outgoing(submitted("r1", bench.tenant), {NOT_FOR_HEADER: service.name.encode()}))
+        assert [record.request.request_id for record in await bench.records("request-accepted", 1)] == ["r1"]
 
 
 async def test_what_is_too_late_is_not_handled(broker: Broker) -> None:

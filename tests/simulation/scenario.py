@@ -69,8 +69,8 @@ class Scenario:
 
 
 _ASKS: Final[tuple[tuple[AskKind, int], ...]] = (
-    ("plain", 8), ("session", 8), ("equal", 8), ("grounded", 3), ("fresh", 2), ("uncached", 2), ("short", 4), ("invalid", 1),
-    ("no_model", 1), ("stranger", 1), ("poor", 3), ("signed", 2), ("unsigned", 1), ("forged", 1), ("garbage", 1), ("reused", 2),
+    ("plain", 8), ("session", 8), ("equal", 8), ("grounded", 3), ("fresh", 2), ("uncached", 4), ("short", 4), ("invalid", 1),
+    ("no_model", 1), ("stranger", 1), ("poor", 6), ("signed", 2), ("unsigned", 1), ("forged", 1), ("garbage", 1), ("reused", 2),
     ("repeat", 3), ("document", 4), ("removal", 1), ("neighbour", 2),
 )  # fmt: skip
 

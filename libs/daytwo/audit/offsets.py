@@ -11,7 +11,7 @@ from typing import Final
 
 from daytwo.audit.invariants import Violation
 from daytwo.broker import Partition, Raw
-from daytwo.fate import DOCUMENT_ID_HEADER, REQUEST_ID_HEADER
+from daytwo.fate import DOCUMENT_ID_HEADER, NOT_FOR_HEADER, REQUEST_ID_HEADER
 
 FOLLOWS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("ingest", "request-submitted"): ("request-accepted", "request-finished"),
@@ -19,6 +19,7 @@ FOLLOWS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("embedder", "request-admitted"): ("request-embedded", "request-finished"),
     ("cache", "request-embedded"): ("request-missed", "request-grounded", "request-finished"),
     ("retriever", "request-missed"): ("request-grounded", "request-finished"),
+    ("inference-router", "request-admitted"): ("request-finished",),
     ("inference-router", "request-grounded"): ("request-finished",),
     ("ingest", "document-submitted"): ("chunk-accepted", "document-finished"),
     ("embedder", "chunk-accepted"): ("chunk-embedded", "document-finished"),
@@ -40,7 +41,7 @@ class Outputs:
     def unfinished(self, group: str, raw: Raw) -> bool:
         """True: the group has nothing to show for the record. One without a header to know it by must have a dead letter."""
         followers = FOLLOWS.get((group, raw.topic))
-        if followers is None:
+        if followers is None or _text(raw.headers.get(NOT_FOR_HEADER)) == group:
             return False
         if f"{raw.topic}/{raw.partition}/{raw.offset}" in self._there["dead-letter"]:
             return False
