@@ -23,7 +23,7 @@ class Bench:
 
     def admit(self, *offsets: int) -> None:
         for offset in offsets:
-            self.windows.apply(entry(offset), REQUEST_ADMITTED.name, "request-admitted/0", RATES, NOON)
+            self.windows.apply([entry(offset)], REQUEST_ADMITTED.name, "request-admitted/0", RATES, NOON)
         self.throttling.judge(self.windows, RATES, NOON)
 
 
