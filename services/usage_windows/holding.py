@@ -23,6 +23,10 @@ POSITION: Final = "position"
 """Scope of the records that say how far usage-recorded is in the states."""
 
 
+LATE_MS: Final = 30_000
+"""How long after partitions have come somebody who had them before may still write a state of his."""
+
+
 class Saved:
     """What windows-saved says of some partitions, read from its beginning. Of two states of a subject the newer holds, wherever it
     lies: a process that was taken for dead may have written an old one late.
@@ -63,6 +67,9 @@ class Holding:
         """By partition owned the offset of usage-recorded that must come next."""
         self._saved_to: dict[int, int] = {}
         self.unsaved: dict[str, Windows] = {}
+        self._taken_ms = 0
+        self._early: dict[str, Windows] = {}
+        """What was counted soon after partitions came: of that, and no more, their owner before may write older states still."""
         self._due: list[tuple[int, str]] = []
         self._scheduled: set[str] = set()
 
@@ -75,6 +82,7 @@ class Holding:
         for partition in partitions:
             self._saved_to[partition] = saved.position(partition)
             self.next[partition] = max(saved.position(partition), earliest.get(partition, 0))
+        self._taken_ms = now_ms
         self.subjects.take(windows for windows in saved.states.values() if windows.scope != POSITION)
         for windows in self.subjects.kept.values():
             self._throttling.judge(windows, self._limits(windows), now_ms)
@@ -89,6 +97,7 @@ class Holding:
         self._saved_to.clear()
         self.subjects.clear()
         self.unsaved.clear()
+        self._early.clear()
         self._due.clear()
         self._scheduled.clear()
 
@@ -110,11 +119,19 @@ class Holding:
             self._throttling.judge(windows, self._limits(windows), now_ms)
             self._schedule(windows, now_ms)
         self.unsaved |= touched
+        if now_ms < self._taken_ms + LATE_MS:
+            self._early |= touched
 
     def _limits(self, windows: Windows) -> Sequence[RateLimit]:
         return self.subjects.limits(self._tenants.get(windows.tenant), windows.scope, windows.subject)
 
     # saving
+
+    def save_early_again(self, now_ms: int) -> None:
+        """Once nobody can write an older state any more: compaction keeps what comes last."""
+        if self._early and now_ms >= self._taken_ms + 2 * LATE_MS:
+            self.unsaved |= self._early
+            self._early.clear()
 
     def take_unsaved(self) -> list[Windows]:
         unsaved, self.unsaved = self.unsaved, {}

@@ -88,7 +88,7 @@ def service(
     )
 
 
-PATIENCE_MS: Final = 150
+PATIENCE_MS: Final = 100
 """Nobody waits for it. A throttle comes so much later, and is decided so much earlier (`rates.coming`)."""
 
 

@@ -285,6 +285,9 @@ class Stream:
             await self._clock.sleep(LOOK_S)
             now_ms = self._clock.now_ms()
             self._holding.sweep(now_ms)
+            self._holding.save_early_again(now_ms)
+            if self._holding.unsaved:
+                self._news.set()
             async with self._writing:
                 for subjects in _in_parts(list(self._holding.take_due(now_ms))):
                     await self._publish(subjects)

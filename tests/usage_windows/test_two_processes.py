@@ -18,7 +18,7 @@ from daytwo.flow import Table
 from daytwo.money.history import newest
 from daytwo.records import UsageRecorded, UsageWindowed
 from daytwo.topics import TENANT_CONFIGURED, USAGE_RECORDED, WINDOWS_SAVED
-from services.usage_windows.holding import Holding, Saved
+from services.usage_windows.holding import LATE_MS, Holding, Saved
 from services.usage_windows.throttling import Throttling
 from services.usage_windows.windows import Windows
 from tests.usage_windows.builders import NOON, entry
@@ -138,6 +138,20 @@ def test_an_old_state_that_was_saved_late_is_overtaken_and_the_newer_is_saved_ag
     zombie.save_states()
     assert Process(log).take_over().read().publish().log.requests(latest) == 3
     Process(log).take_over().save()
+    log.compact()
+    assert Process(log).take_over().read().publish().log.requests(newest) == 3
+
+
+def test_the_owner_saves_again_what_an_owner_before_may_have_overwritten_so_that_compaction_keeps_the_newer() -> None:
+    log = Log()
+    zombie, after = Process(log), Process(log)
+    log.write(1, 2)
+    zombie.take_over().read()
+    log.write(3)
+    after.take_over().read().save()
+    zombie.save_states()
+    after.holding.save_early_again(NOON + 2 * LATE_MS)
+    after.save()
     log.compact()
     assert Process(log).take_over().read().publish().log.requests(newest) == 3
 
