@@ -17,11 +17,16 @@ SCALARS = {
     "bytes": "bytes",
     "string": "str",
 }
+BYTES = {"int": "integer", "boolean": "truth", "double": "float64", "bytes": "octets"}
 CHECKED = {"int": "int32", "long": "int64", "boolean": "boolean", "double": "double"}
+VALUES = ",\n    ".join(
+    "LONGS TEXTS boolean double float64 indexes int32 int64 integer long many mapped octets truth".split()  # noqa: SIM905
+)
 RECORDS_DOC = """The records of every topic, as frozen dataclasses.
 
 Beside each stands a class of the same slots that is not frozen: `from_avro` fills one and then makes it a record, for the
-`__init__` of a frozen dataclass takes five times as long.
+`__init__` of a frozen dataclass takes five times as long. `to_bytes` is what fastavro makes of `to_avro`, byte for byte, in a
+quarter of the time (docs/adr/0014-records-write-themselves.md); tests/libs/test_codec.py holds the two together.
 """
 HEADER = '"""{doc}\n\nGenerated from schemas/ by `make schemas`; do not edit.\n"""\n\nfrom __future__ import annotations\n\n'
 
@@ -31,8 +36,8 @@ def records_module(contract: Contract) -> str:
         HEADER.format(doc=RECORDS_DOC.rstrip()),
         "from collections.abc import Mapping\n",
         "from dataclasses import dataclass, field\n",
-        "from typing import Any, Literal\n\n",
-        "from daytwo.avro_values import boolean, double, int32, int64\n",
+        "from typing import Any, Final, Literal\n\n",
+        f"from daytwo.avro_values import (\n    {VALUES},\n)\n",
     ]
     for name, schema in contract.types.items():
         parts.append(_enum(name, schema) if schema["type"] == "enum" else _dataclass(name, schema, contract.types))
@@ -41,7 +46,8 @@ def records_module(contract: Contract) -> str:
 
 def _enum(name: str, schema: Schema) -> str:
     symbols = ", ".join(f'"{symbol}"' for symbol in schema["symbols"])
-    return f'\n{name} = Literal[{symbols}]\n"""{schema["doc"]}"""\n'
+    index = f"\n_{name}: Final = indexes({symbols})\n"
+    return f'\n{name} = Literal[{symbols}]\n"""{schema["doc"]}"""\n{index}'
 
 
 def _dataclass(name: str, schema: Schema, types: Mapping[str, Schema]) -> str:
@@ -66,7 +72,9 @@ def _dataclass(name: str, schema: Schema, types: Mapping[str, Schema]) -> str:
     lines += [f"        new.__class__ = {name}", f"        made: {name} = new", "        return made"]
     lines += ["", "    def to_avro(self) -> dict[str, Any]:", "        return {"]
     lines += [f'            "{f["name"]}": {_write(f["type"], "self." + f["name"], types)},' for f in schema["fields"]]
-    lines += ["        }", "", "", f"class _{name}:", f"    __slots__ = {name}.__slots__", ""]
+    lines += ["        }", "", "    def to_bytes(self) -> bytes:", '        return b"".join(', "            ("]
+    lines += [f"                {_bytes(f['type'], 'self.' + f['name'], types)}," for f in schema["fields"]]
+    lines += ["            )", "        )", "", "", f"class _{name}:", f"    __slots__ = {name}.__slots__", ""]
     return "\n".join(lines)
 
 
@@ -128,6 +136,25 @@ def _write(schema: Schema, source: str, types: Mapping[str, Schema]) -> str:
     if _is_record(schema, types):
         return f"{source}.to_avro()"
     return f"{CHECKED[schema]}({source})" if schema in CHECKED else source
+
+
+def _bytes(schema: Schema, source: str, types: Mapping[str, Schema]) -> str:
+    """The expression of a value's bytes; of what is the same again and again they are looked up."""
+    if isinstance(schema, list):
+        return f'b"\\0" if {source} is None else b"\\2" + {_bytes(schema[1], source, types)}'
+    if isinstance(schema, dict):
+        inner = schema["values"] if schema["type"] == "map" else schema["items"]
+        of_all = f"[{_bytes(inner, 'item', types)} for item in {source}{'.values()' if schema['type'] == 'map' else ''}]"
+        return f"mapped({source}, {of_all})" if schema["type"] == "map" else f'many({of_all}) if {source} else b"\\0"'
+    if _is_record(schema, types):
+        return f"{source}.to_bytes()"
+    if schema.startswith("daytwo."):
+        return f"_{_named(schema)}[{source}]"
+    if schema == "string":
+        return f"TEXTS[{source}]"
+    if schema == "long":
+        return f"LONGS[{source}] if type({source}) is int else long({source})"
+    return f"{BYTES[schema]}({source})"
 
 
 def topics_module(contract: Contract, ids: Mapping[str, Mapping[str, int]]) -> str:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from itertools import takewhile
 from typing import Any, Final
 
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro import parse_schema, schemaless_reader
 
 from daytwo.errors import UnreadableError
 from daytwo.strict_avro import read_strictly
@@ -39,10 +39,12 @@ def _parsed(schema_id: int) -> Any:
 
 def encode(topic: Topic[R], record: R) -> bytes:
     """The record as bytes. Raises ValueError or TypeError where a value does not fit its type."""
-    out = io.BytesIO()
-    out.write(b"\0" + topic.schema_id.to_bytes(4, "big"))
-    schemaless_writer(out, _parsed(topic.schema_id), record.to_avro())
-    return out.getvalue()
+    return _frame(topic.schema_id) + record.to_bytes()
+
+
+@cache
+def _frame(schema_id: int) -> bytes:
+    return b"\0" + schema_id.to_bytes(HEADER_BYTES - 1, "big")
 
 
 def decode(topic: Topic[R], data: bytes, *, strict: bool = False) -> R:

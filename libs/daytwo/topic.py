@@ -15,6 +15,8 @@ class Record(Protocol):
 
     def to_avro(self) -> dict[str, Any]: ...
 
+    def to_bytes(self) -> bytes: ...
+
 
 R = TypeVar("R", bound=Record)
 
