@@ -8,7 +8,7 @@ COMPILE := $(RUN) uv pip compile pyproject.toml --universal --python-version 3.1
 	--no-emit-index-url --no-annotate --no-header --quiet --extra local --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install up down status clean demo demo-money test chaos simulate unit check format schemas lock bench bench-sessions bench-money fuzz fuzz-ingest
+.PHONY: help venv install up down status clean demo demo-money test chaos simulate unit check format schemas lock bench bench-sessions bench-money bench-windows bench-fairness fuzz fuzz-ingest
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,13 @@ lock: venv ## Choose versions anew and write both lock files
 
 bench: venv ## Measure throughput and latency; writes docs/benchmarks.md
 	@$(RUN) deploy.bench
+
+bench-windows: venv ## Measure rate limits: overshoot, fairness, ten thousand tenants, processor time; writes docs/bench-windows.json
+	@$(RUN) deploy.bench_windows.cost
+	@$(RUN) deploy.bench_windows
+
+bench-fairness: venv ## Measure what a tenant that floods does to the latency of the others; into the same file
+	@$(RUN) deploy.bench_windows --only fairness
 
 bench-money: venv ## Measure admissions, latency, memory and a rebuilt ledger; writes docs/bench-money.json
 	@$(RUN) deploy.bench_money

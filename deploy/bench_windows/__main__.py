@@ -10,8 +10,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ PERIOD_S: Final = {"minute": 60, "day": 86_400}
 FOLLOWED_S: Final = 2.0
 TENANTS: Final = 10_000
 ROUNDS: Final = 3
+PARTS_OF: Final = ("idle", "overshoot", "fairness", "tenants")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +63,10 @@ CASES: Final = (
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Short runs, to see that the bench works; figures mean nothing.")
+@click.option("--only", type=click.Choice(PARTS_OF), multiple=True, help="Measure this only; the file keeps the figures of the rest.")
 @click.option("--to", type=click.Path(path_type=Path), default=ROOT / "docs" / "bench-windows.json", help="File of the figures.")
 @click.option("--state", type=click.Path(path_type=Path), default=ROOT / ".daytwo-bench-windows", help="State folder; emptied.")
-def main(quick: bool, to: Path, state: Path) -> None:
+def main(quick: bool, only: tuple[str, ...], to: Path, state: Path) -> None:
     """Measure usage-windows and the gate that obeys it."""
     seconds = 6.0 if quick else 15.0
     figures: dict[str, Any] = {
@@ -73,25 +76,33 @@ def main(quick: bool, to: Path, state: Path) -> None:
     }
     with fresh_stack(state.resolve()) as stack:
         where = stack.up(*PARTS, *OURS)
-        figures |= asyncio.run(measure(stack, where, seconds))
+        figures |= asyncio.run(measure(stack, where, seconds, only or PARTS_OF))
     stack.clean()
-    to.write_text(json.dumps(figures, indent=2) + "\n")
+    known = json.loads(to.read_text()) if only and to.exists() else {}
+    to.write_text(json.dumps({**known, **figures}, indent=2) + "\n")
 
 
-async def measure(stack: Stack, where: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+async def measure(stack: Stack, where: Mapping[str, Any], seconds: float, parts: Sequence[str]) -> dict[str, Any]:
     broker = KafkaBroker(where["kafka"])
     await send(broker, configuration(where["mock_provider"]))
     await asyncio.sleep(FOLLOWED_S)
     await run(broker, [Stream(tenants=["quiet-0"], per_s=20)], seconds)  # what is first is slow
-    idle = await without_traffic(stack, seconds)
-    overshoot = {}
+    measured: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
+        "idle": partial(without_traffic, stack, seconds),
+        "overshoot": partial(overshoots, broker, where["mock_provider"], seconds),
+        "fairness": partial(fairness, broker, seconds),
+        "tenants": partial(many_tenants, stack, broker, seconds),
+    }
+    return {name: await measured[name]() for name in PARTS_OF if name in parts}
+
+
+async def overshoots(broker: Broker, provider_url: str, seconds: float) -> dict[str, Any]:
+    found = {}
     for case in CASES:
-        await latency_of(where["mock_provider"], case.provider_ms)
-        overshoot[case.name] = await overshot(broker, case, seconds)
-    await latency_of(where["mock_provider"], 0)
-    fair = await fairness(broker, seconds)
-    many = await many_tenants(stack, broker, seconds)
-    return {"idle": idle, "overshoot": overshoot, "fairness": fair, "tenants": many}
+        await latency_of(provider_url, case.provider_ms)
+        found[case.name] = await overshot(broker, case, seconds)
+    await latency_of(provider_url, 0)
+    return found
 
 
 def configuration(provider_url: str) -> list[TenantConfigured | DeploymentConfigured | PriceConfigured]:

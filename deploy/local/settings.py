@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.local.errors import SetupError
 
-ALONE = ("usage_windows", "alerter")
+ALONE = ("alerter",)
 """Services of which there is one process; each says why in its README."""
 SERVICES = ("ingest", "cost_meter", "embedder", "cache", "retriever", "inference_router", "usage_windows", "alerter")
 """Our services by module name, in the order of the request road."""

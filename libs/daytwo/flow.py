@@ -33,6 +33,10 @@ async def _nothing() -> None:
     return None
 
 
+def _always() -> bool:
+    return True
+
+
 class Context(NamedTuple):
     """Where a record came from, and when its handler started. Times are epoch milliseconds."""
 
@@ -65,6 +69,10 @@ Handler = Callable[[R, Context], Awaitable[Sequence[Output]]]
 BatchHandler = Callable[[Sequence[tuple[R, Context]]], Awaitable[Sequence[Sequence[Output]]]]
 """Takes records in order of arrival, returns the outputs of each. What it raises befalls each record handled alone again."""
 
+BulkHandler = Callable[[Sequence[Any]], Awaitable[Sequence[Output]]]
+"""Takes records as they lie on the log (`broker.Raw`), in order, of several partitions; returns what all of them lead to. What it
+raises befalls each record handled alone again, so it changes nothing before it is sure."""
+
 Ending = Callable[[R, Context, DaytwoError], Sequence[Output]]
 """The terminal results of a record that cannot be processed. Pure."""
 
@@ -73,13 +81,16 @@ Ending = Callable[[R, Context, DaytwoError], Sequence[Output]]
 class Input(Generic[R]):
     """A topic a service reads as a member of its consumer group, and what it does with a record.
 
-    Exactly one of `handle` and `handle_batch`. Records of one key are handled in order, others concurrently.
+    Exactly one of `handle`, `handle_batch` and `handle_bulk`. Records of one key are handled in order, others concurrently.
     """
 
     topic: Topic[R]
     ending: Ending[R]
     handle: Handler[R] | None = None
     handle_batch: BatchHandler[R] | None = None
+    handle_bulk: BulkHandler | None = None
+    """For what comes in numbers, is ours and leads to little: nothing is done for a single record but by the handler. What was read
+    is written before more is read. No `ending`, no marks of what is in flight: a record that cannot be handled is a dead letter."""
     batch_size: int = 64
     """Most records of one call of `handle_batch`."""
     concurrent_batches: int = 2
@@ -99,8 +110,8 @@ class Input(Generic[R]):
     tell the next owner of work that goes on here. It is not waited for longer than a few seconds."""
 
     def __post_init__(self) -> None:
-        if (self.handle is None) == (self.handle_batch is None):
-            raise ValueError(f"{self.topic.name}: exactly one of handle and handle_batch")
+        if sum(each is not None for each in (self.handle, self.handle_batch, self.handle_bulk)) != 1:
+            raise ValueError(f"{self.topic.name}: exactly one of handle, handle_batch and handle_bulk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +165,8 @@ class Service:
     start: Callable[[], Awaitable[None]] = _nothing
     """Opens what the service owns, before anything is read. Raises RetryableError while it is not there."""
     stop: Callable[[], Awaitable[None]] = _nothing
+    ready: Callable[[], bool] = _always
+    """Whether what it started is there too; /health says so. Its inputs are read meanwhile."""
     max_in_flight: int = 1024
     """Records of one topic read and not finished; at this number reading pauses, at half of it it goes on."""
     max_in_flight_bytes: int = 64 * 1024 * 1024

@@ -269,7 +269,7 @@ async def _stopped(producer: AIOKafkaProducer | None) -> None:
 
 def _fetching(patience_ms: int) -> dict[str, Any]:
     """A fetch costs aiokafka half a millisecond whatever it brings: where there is time, the broker collects."""
-    return {"fetch_max_wait_ms": patience_ms, "fetch_min_bytes": 64 * 1024} if patience_ms else {}
+    return {"fetch_max_wait_ms": patience_ms, "fetch_min_bytes": 512 * 1024} if patience_ms else {}
 
 
 def _raw(record: Any) -> Raw:

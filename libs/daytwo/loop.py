@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from daytwo.broker import Broker, Partition, Raw, Sender
 from daytwo.errors import DisownedError, RetryableError
@@ -34,10 +34,14 @@ def loops_of(
     """The loops that run a service: one, and where some inputs have patience and others not, one more for the patient ones."""
     patient = [source for source in service.inputs if source.patience_ms]
     urgent = [source for source in service.inputs if not source.patience_ms]
-    loop = Loop(service, broker, world, metrics, sender=sender, settings=settings, inputs=urgent or patient)
+    loop = kind_of(service)(service, broker, world, metrics, sender=sender, settings=settings, inputs=urgent or patient)
     if not urgent or not patient:
         return [loop]
     return [loop, Loop(service, broker, world, metrics, sender=sender, settings=settings, inputs=patient, leader=loop)]
+
+
+def kind_of(service: Service) -> type[Loop]:
+    return BulkLoop if all(source.handle_bulk is not None for source in service.inputs) else Loop
 
 
 class StuckError(Exception):
@@ -568,3 +572,39 @@ class Loop:
         for task in self._tasks:
             task.cancel()
         await self._commit()
+
+
+MOST_AT_ONCE: Final = 500
+"""Records of one turn of a bulk loop: they hold the event loop for ten milliseconds, and what they lead to fits a record."""
+
+
+class BulkLoop(Loop):
+    """Runs a service whose inputs take their records in bulk (`Input.handle_bulk`): reads, handles, writes, and only then reads on."""
+
+    async def _read(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                records = await self._group.read(0.5, MOST_AT_ONCE)
+            except RetryableError as error:
+                log.warning("reading: %s", error)
+                await self._clock.sleep(0.2)
+                continue
+            if self._group.epoch != self._epoch:
+                self._reassigned()
+            if records:
+                self._last_read = self._clock.monotonic()
+                await self._take_all(records)
+
+    async def _take_all(self, records: Sequence[Raw]) -> None:
+        by_topic: dict[str, list[Raw]] = {}
+        ends: dict[Partition, int] = {}
+        for raw in records:
+            by_topic.setdefault(raw.topic, []).append(raw)
+            partition = Partition(raw.topic, raw.partition)
+            if partition not in self._progress:
+                self._progress[partition] = Progress(raw.offset)
+            ends[partition] = raw.offset
+        for topic, raws in by_topic.items():
+            await self._worker.bulk(self._lanes[topic].source, raws)
+        for partition, offset in ends.items():
+            self._progress[partition].passed(offset)

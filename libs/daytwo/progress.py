@@ -25,6 +25,10 @@ class Progress:
         """A record is done: all its outputs are acknowledged. One that was not started in this epoch is ignored."""
         self._open.discard(offset)
 
+    def passed(self, offset: int) -> None:
+        """Everything up to this offset is done; for who starts one only when all before it are done."""
+        self._next = offset + 1
+
     def is_open(self, offset: int) -> bool:
         """Started in this epoch and not done."""
         return offset in self._open

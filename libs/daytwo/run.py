@@ -90,12 +90,12 @@ async def _serve(loops: Sequence[Loop], metrics: Metrics, world: World) -> web.A
     async def health(_: web.Request) -> web.Response:
         states = {
             name: {
-                "state": next((loop.state for loop in of_service if loop.state != "ready"), "ready"),
+                "state": _state(of_service),
                 "in_flight": sum(loop.in_flight() for loop in of_service),
             }
             for name, of_service in _by_service(loops).items()
         }
-        ready = all(loop.state == "ready" for loop in loops)
+        ready = all(state["state"] == "ready" for state in states.values())
         body = {"status": "ready" if ready else "starting", "services": states}
         return web.Response(body=orjson.dumps(body), status=200 if ready else 503, content_type="application/json")
 
@@ -111,6 +111,11 @@ async def _serve(loops: Sequence[Loop], metrics: Metrics, world: World) -> web.A
     host, port = world.env.get("DAYTWO_HOST", "127.0.0.1"), int(world.env.get("DAYTWO_HTTP_PORT", "0"))
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+def _state(of_service: Sequence[Loop]) -> str:
+    found = next((loop.state for loop in of_service if loop.state != "ready"), "ready")
+    return "starting" if found == "ready" and not of_service[0].service.ready() else found
 
 
 def _by_service(loops: Sequence[Loop]) -> dict[str, list[Loop]]:

@@ -15,7 +15,7 @@ from daytwo import fate
 from daytwo.broker import GroupReader, Outgoing, Partition, Raw, Sender, outgoing
 from daytwo.clock import Clock
 from daytwo.codec import decode, decode_head
-from daytwo.errors import DisownedError, RetryableError, TerminalError, UnreadableError
+from daytwo.errors import DaytwoError, DisownedError, RetryableError, TerminalError, UnreadableError
 from daytwo.flow import Context, Input, Output
 from daytwo.metrics import Metrics
 from daytwo.records import RequestFinished
@@ -81,6 +81,27 @@ class Worker:
                 outputs = await self._handled(source, raw, record, context)
             results.append((raw, record, context, outputs))
         await self._send_all(source, results)
+
+    async def bulk(self, source: Input[Any], raws: Sequence[Raw]) -> None:
+        """Handles records of one topic together and returns once everything they led to is acknowledged."""
+        self._of(raws[0].topic).queue.observe(max(0, self._clock.now_ms() - raws[0].timestamp_ms) / 1000)
+        await self.send(await self._bulk_outputs(source, raws))
+
+    async def _bulk_outputs(self, source: Input[Any], raws: Sequence[Raw]) -> Sequence[Output]:
+        handle = source.handle_bulk
+        assert handle is not None
+        try:
+            outputs = await self._retried(source, None, lambda: handle(raws))
+        except Exception as error:
+            if len(raws) > 1:
+                log.info("%d records of %s failed, going on one by one: %r", len(raws), source.topic.name, error)
+                return [output for raw in raws for output in await self._bulk_outputs(source, [raw])]
+            if not isinstance(error, DaytwoError):
+                self._count_bug(error)
+            return [self._dead_letter(raws[0], error, None)]
+        self._bugs = 0
+        self._of(raws[0].topic).done.inc(len(raws))
+        return outputs
 
     def _context(self, raw: Raw) -> Context:
         partition = Partition(raw.topic, raw.partition)

@@ -8,24 +8,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from daytwo.broker import Sender, outgoing
+from daytwo.broker import Raw, Sender, outgoing
 from daytwo.clock import Clock
+from daytwo.codec import decode, decode_until
 from daytwo.errors import RetryableError
-from daytwo.flow import Change, Context, Input, Output, Service, Table
+from daytwo.flow import Change, Input, Output, Service, Table
 from daytwo.money.history import History, period_end
 from daytwo.money.trends import week_so_far
 from daytwo.money.weeks import DAY_MS, start_of
 from daytwo.records import AlertRaised, RequestFinished, TenantConfigured, UsageWindowed
 from daytwo.topics import REQUEST_FINISHED, TENANT_CONFIGURED, USAGE_WINDOWED
 from services.alerter import rules
-from services.alerter.limits import Limit, limits_of
+from services.alerter.limits import Limit, Limits, limits_of
 from services.alerter.metrics import AlertsCollector
 from services.alerter.raised import Raised
-from services.alerter.spending import Spending, place_of
+from services.alerter.spending import Ended, Spending, ended_of, place_of
 
 log = logging.getLogger(__name__)
 
 SWEEP_S: Final = 2.0
+PATIENCE_MS: Final = 500
 REMEMBERED: Final = 200_000
 """Requests whose repeats are known; a repeat comes within minutes."""
 
@@ -49,8 +51,8 @@ def service(*, clock: Clock, sender: Sender) -> Service:
     return Service(
         name="alerter",
         inputs=(
-            Input(topic=REQUEST_FINISHED, handle=alerter.ended, ending=lambda _record, _context, _error: (), patience_ms=200),
-            Input(topic=USAGE_WINDOWED, handle=alerter.windowed, ending=lambda _record, _context, _error: (), patience_ms=200),
+            Input(topic=REQUEST_FINISHED, handle_bulk=alerter.ended, ending=_nothing_ends, patience_ms=PATIENCE_MS),
+            Input(topic=USAGE_WINDOWED, handle_bulk=alerter.windowed, ending=_nothing_ends, patience_ms=PATIENCE_MS),
         ),
         followers=(alerter.tenants, alerter.raised, Windowed(alerter.history)),
         start=alerter.start,
@@ -58,6 +60,10 @@ def service(*, clock: Clock, sender: Sender) -> Service:
         views={"/alerts": alerter.view},
         collectors=(AlertsCollector(alerter.raised, alerter.shares),),
     )
+
+
+def _nothing_ends(_record: Any, _context: Any, _error: Any) -> Sequence[Output]:
+    return ()
 
 
 class Alerter:
@@ -68,6 +74,7 @@ class Alerter:
         self.raised = Raised()
         self.history = History()
         self._spending = Spending(self.history)
+        self._limits = Limits()
         self._clock = clock
         self._sender = sender
         self._seen: dict[tuple[str, str], None] = {}
@@ -86,16 +93,26 @@ class Alerter:
             await asyncio.gather(self._sweeping, return_exceptions=True)
         await self._sender.stop()
 
-    async def ended(self, result: RequestFinished, context: Context) -> Sequence[Output]:
+    async def ended(self, raws: Sequence[Raw]) -> Sequence[Output]:
         """Parts of caps and speeds, as each request ends; each request counts once, by its first result."""
-        tenant = self.tenants.get(result.tenant)
-        if tenant is None or not result.fingerprint or self._is_repeat(result):
-            return []
-        now_ms = min(result.finished_at_ms, self._clock.now_ms())
-        return self.raised.news(self._of_result(result, tenant, now_ms))
+        return [alert for raw in raws for alert in self._of_raw(raw)]
 
-    async def windowed(self, record: UsageWindowed, context: Context) -> Sequence[Output]:
+    async def windowed(self, raws: Sequence[Raw]) -> Sequence[Output]:
         """The week of a tenant's model, as each day closes."""
+        return [alert for raw in raws for alert in self._of_bucket(decode(USAGE_WINDOWED, raw.value or b""))]
+
+    def _of_raw(self, raw: Raw) -> list[AlertRaised]:
+        row = decode_until(REQUEST_FINISHED, raw.value or b"", "cost_nano")
+        tenant = self.tenants.get(row["tenant"])
+        if tenant is None or not row["fingerprint"] or self._is_repeat(row["tenant"], row["request_id"]):
+            return []
+        # What is refused may say at which limit; that stands at the end of a record.
+        refused = decode(REQUEST_FINISHED, raw.value or b"") if row["outcome"] == "refused" else None
+        if refused is None and not tenant.caps and not tenant.token_caps:
+            return []
+        return self.raised.news(self._of_result(ended_of(row, raw.timestamp_ms), tenant, refused))
+
+    def _of_bucket(self, record: UsageWindowed) -> list[AlertRaised]:
         self.history.take(record)
         now_ms = self._clock.now_ms()
         yesterday = start_of("day", now_ms) - DAY_MS
@@ -123,8 +140,8 @@ class Alerter:
         self._spending.forget(now_ms)
         return [self.raised.resolve(alert, now_ms) for alert in list(self.raised.rows.values()) if self._is_over(alert, now_ms)]
 
-    def _is_repeat(self, result: RequestFinished) -> bool:
-        key = (result.tenant, result.request_id)
+    def _is_repeat(self, tenant: str, request_id: str) -> bool:
+        key = (tenant, request_id)
         if key in self._seen:
             return True
         self._seen[key] = None
@@ -132,21 +149,27 @@ class Alerter:
             del self._seen[next(iter(self._seen))]
         return False
 
-    def _of_result(self, result: RequestFinished, tenant: TenantConfigured, now_ms: int) -> Iterator[AlertRaised]:
-        subjects = {name: getattr(result, name) for name in ("user", "workflow", "session", "agent")}
-        limits = list(limits_of(tenant, {"tenant": "", **subjects}))
+    def _of_result(self, result: Ended, tenant: TenantConfigured, refused: RequestFinished | None) -> Iterator[AlertRaised]:
+        now_ms = min(result.at_ms, self._clock.now_ms())
+        limits = self._limits.of(tenant, result.subjects)
         for place in {place_of(limit) for limit in limits}:
-            self._spending.add_minute(place, now_ms, result.cost_nano)
+            self._spending.add_minute(place, now_ms, result.nano)
         for limit in limits:
             self._spending.add(limit, result)
             ends_ms = period_end(limit.period, now_ms)
-            if ends_ms is not None and ends_ms <= self._clock.now_ms():
-                continue  # read late: its window is over, and so would the alert be
-            used = self._spending.used(limit, now_ms)
-            yield from rules.cap_alerts(limit, used, now_ms, request_id=result.request_id)
-            minute_nano, requests = self._spending.last_minute(place_of(limit), now_ms)
-            if rules.is_runaway(limit, used, minute_nano, requests, now_ms):
-                yield rules.runaway_alert(limit, used, minute_nano, now_ms, result.request_id)
+            if ends_ms is None or ends_ms > self._clock.now_ms():  # else read late: its window is over, and so would the alert be
+                yield from self._of_limit(limit, result.request_id, now_ms)
+        if refused is not None:
+            yield from self._of_refused(refused, now_ms)
+
+    def _of_limit(self, limit: Limit, request_id: str, now_ms: int) -> Iterator[AlertRaised]:
+        used = self._spending.used(limit, now_ms)
+        yield from rules.cap_alerts(limit, used, now_ms, request_id=request_id)
+        minute_nano, requests = self._spending.last_minute(place_of(limit), now_ms)
+        if rules.is_runaway(limit, used, minute_nano, requests, now_ms):
+            yield rules.runaway_alert(limit, used, minute_nano, now_ms, request_id)
+
+    def _of_refused(self, result: RequestFinished, now_ms: int) -> Iterator[AlertRaised]:
         if result.reason == "unpriced_model":
             self._unpriced_ms[result.tenant] = now_ms
             yield rules.unpriced_alert(result.tenant, result.request_id, result.detail, now_ms)

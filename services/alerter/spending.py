@@ -7,17 +7,34 @@ that is still open only every few minutes, and a runaway workflow does not wait 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from daytwo.money.history import History, period_end, period_start
-from daytwo.records import RequestFinished
 from services.alerter.limits import Limit
 
 MINUTE_MS: Final = 60_000
 
 Place = tuple[str, str, str]
 """Tenant, scope, subject."""
+
+
+class Ended(NamedTuple):
+    """What counts of a result. `at_ms`: its timestamp, epoch milliseconds; `subjects` by scope, the tenant's own is empty."""
+
+    request_id: str
+    subjects: Mapping[str, str]
+    at_ms: int
+    nano: int
+    tokens: int
+
+
+def ended_of(row: Mapping[str, Any], at_ms: int) -> Ended:
+    """Of the leading fields of request-finished."""
+    subjects = {"tenant": "", **{name: row[name] for name in ("user", "workflow", "session", "agent")}}
+    usage = row["usage"]
+    return Ended(row["request_id"], subjects, at_ms, row["cost_nano"], usage["input_tokens"] + usage["output_tokens"])
 
 
 def place_of(limit: Limit) -> Place:
@@ -59,12 +76,12 @@ class Spending:
         self._counters: dict[tuple[Place, str], _Counter] = {}
         self._minutes: dict[Place, _Minute] = {}
 
-    def add(self, limit: Limit, result: RequestFinished) -> None:
+    def add(self, limit: Limit, result: Ended) -> None:
         """Counts a result in the window of a cap; what usage-windowed has counted already is not counted again."""
-        counter = self._counter(limit, result.finished_at_ms)
-        if result.finished_at_ms > counter.known_ms and result.finished_at_ms >= counter.starts_ms:
-            counter.nano += result.cost_nano
-            counter.tokens += result.usage.input_tokens + result.usage.output_tokens
+        counter = self._counter(limit, result.at_ms)
+        if result.at_ms > counter.known_ms and result.at_ms >= counter.starts_ms:
+            counter.nano += result.nano
+            counter.tokens += result.tokens
 
     def add_minute(self, place: Place, at_ms: int, nano: int) -> None:
         minute = self._minutes.setdefault(place, _Minute())

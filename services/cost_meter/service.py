@@ -35,7 +35,7 @@ from services.cost_meter.ports import Closed, Ledger, LogReader, Reservation, Re
 from services.cost_meter.restoring import unreserved
 from services.cost_meter.settings import Settings
 from services.cost_meter.tenants import Tenants
-from services.cost_meter.throttles import Throttles
+from services.cost_meter.throttles import Throttles, closed
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,9 @@ class CostMeter:
         request = question.request
         if refusal := standing(request, tenant, self.tenants.caps(tenant).wrong if tenant else ""):
             return refusal
-        if hit := self.throttles.hit(request.tenant, subjects_of(request), self._clock.now_ms()):
+        subjects = subjects_of(request)
+        hit = self.throttles.hit(request.tenant, subjects, self._clock.now_ms())
+        if hit := hit or (closed(tenant, subjects) if tenant is not None else None):
             return AtLimit(hit=hit, then=tuple(step for step in then if step != "cheaper_route"))
         proposal = self._worst_case(request, question.at_ms)
         return replace(proposal, round=question.round) if question.round and isinstance(proposal, Admission) else proposal

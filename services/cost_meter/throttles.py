@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from daytwo.caps import most_specific
 from daytwo.flow import Change, Table
-from daytwo.records import LimitHit, ThrottlePublished
+from daytwo.records import LimitHit, TenantConfigured, ThrottlePublished
 from daytwo.topics import THROTTLE_PUBLISHED
 
 Subject = tuple[str, str, str]
 """Tenant, scope, subject."""
 
 
+_KINDS: Final = {"requests": "request_rate", "tokens": "token_rate"}
 NOBODY: Final[Mapping[str, ThrottlePublished]] = {}
 
 
@@ -58,6 +60,19 @@ class Throttles(Table[ThrottlePublished]):
         return _limit_hit(max(rows, key=lambda row: row.until_ms)) if rows else None
 
 
+def closed(tenant: TenantConfigured, subjects: Mapping[str, str]) -> LimitHit | None:
+    """A rate limit of nothing: none passes, not even a first one that somebody would have to count."""
+    for rate in tenant.rate_limits:
+        subject = subjects.get(rate.scope, "")
+        if rate.limit > 0 or rate.kind not in _KINDS or not (subject or rate.scope == "tenant"):
+            continue
+        same = [one for one in tenant.rate_limits if (one.scope, one.kind, one.period) == (rate.scope, rate.kind, rate.period)]
+        if most_specific([(one.subject, one.limit) for one in same], subject) == 0:
+            kind = _KINDS[rate.kind]
+            return LimitHit(scope=rate.scope, subject=subject, kind=kind, period=rate.period, limit=0, used=0, wanted=1)
+    return None
+
+
 def _subject(row: ThrottlePublished) -> Subject:
     return row.tenant, row.scope, row.subject
 
@@ -66,7 +81,7 @@ def _limit_hit(row: ThrottlePublished) -> LimitHit:
     return LimitHit(
         scope=row.scope,
         subject=row.subject,
-        kind="request_rate" if row.kind == "requests" else "token_rate",
+        kind=_KINDS[row.kind],
         period=row.period,
         limit=row.limit,
         used=row.used,

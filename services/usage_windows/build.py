@@ -51,10 +51,13 @@ def build(world: World) -> Service:
     return service(
         past=Past(broker.reader(), world.clock),
         settings=settings,
-        followers=(tenants, stream.throttling),
+        tenants=tenants,
+        clock=world.clock,
+        followers=(stream.throttling,),
         start=stream.start,
         stop=stop,
         view=view,
+        ready=stream.ready.is_set,
         metrics=WindowsCollector(stream.view),
     )
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from daytwo.records import RequestAdmitted, RequestFinished, UsageEntry, UsageRecorded
-
-ENTRIES: Final = 2000
-"""Most of one record: far below the largest that Kafka takes."""
+from daytwo.records import Usage, UsageEntry, UsageRecorded
 
 
 class FirstOfEach:
@@ -31,33 +28,38 @@ class FirstOfEach:
         return offset <= first
 
 
-def of_admitted(record: RequestAdmitted, offset: int, at_ms: int) -> UsageEntry | None:
-    """None: it may only be answered from the cache, so it is no use of a provider."""
-    if record.admission.cache_only:
+def of_admitted(record: Mapping[str, Any], offset: int, at_ms: int) -> UsageEntry | None:
+    """Of the leading fields of request-admitted. None: it may only be answered from the cache, so it is no use of a provider."""
+    if record["admission"]["cache_only"]:
         return None
-    request = record.request
+    request = record["request"]
     return UsageEntry(
-        offset=offset, at_ms=at_ms, user=request.user, workflow=request.workflow, session=request.session, agent=request.agent
+        offset=offset,
+        at_ms=at_ms,
+        user=request["user"],
+        workflow=request["workflow"],
+        session=request["session"],
+        agent=request["agent"],
     )
 
 
-def of_finished(record: RequestFinished, offset: int, at_ms: int) -> UsageEntry | None:
-    """None: it was never accepted; anybody may have written that in this tenant's name."""
-    if not record.fingerprint:
+def of_finished(record: Mapping[str, Any], offset: int, at_ms: int) -> UsageEntry | None:
+    """Of the leading fields of request-finished. None: it was never accepted; anybody may have written that in this tenant's name."""
+    if not record["fingerprint"]:
         return None
     return UsageEntry(
         offset=offset,
         at_ms=at_ms,
-        user=record.user,
-        workflow=record.workflow,
-        session=record.session,
-        agent=record.agent,
-        model=record.model,
-        refused=record.outcome == "refused",
-        cached=record.served_by == "cache",
-        usage=record.usage,
-        cost_nano=record.cost_nano,
-        saved_nano=record.saved_nano,
+        user=record["user"],
+        workflow=record["workflow"],
+        session=record["session"],
+        agent=record["agent"],
+        model=record["model"],
+        refused=record["outcome"] == "refused",
+        cached=record["served_by"] == "cache",
+        usage=Usage(**record["usage"]),
+        cost_nano=record["cost_nano"],
+        saved_nano=record["saved_nano"],
     )
 
 

@@ -8,17 +8,19 @@ partition, and a reader may skip what it has by offset alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prometheus_client.registry import Collector
 
 from daytwo.broker import Partition, Raw
-from daytwo.codec import decode
+from daytwo.clock import Clock
+from daytwo.codec import decode_until
 from daytwo.errors import RetryableError, UnreadableError
-from daytwo.flow import Change, Context, Follower, Input, Output, Service, Table
-from daytwo.records import RequestAdmitted, RequestFinished, TenantConfigured, UsageEntry
+from daytwo.fate import dead_letter
+from daytwo.flow import Change, Follower, Input, Output, Service, Table
+from daytwo.records import TenantConfigured, UsageEntry
 from daytwo.topic import Topic
 from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.usage_windows.entries import FirstOfEach, by_tenant, of_admitted, of_finished
@@ -27,8 +29,6 @@ from services.usage_windows.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Used = RequestAdmitted | RequestFinished
-
 
 class Tenants(Table[TenantConfigured]):
     """Follows tenant-configured, and says whose configuration is another."""
@@ -36,21 +36,31 @@ class Tenants(Table[TenantConfigured]):
     def __init__(self) -> None:
         super().__init__(TENANT_CONFIGURED)
         self.changed: Callable[[Sequence[str]], None] = lambda _: None
+        self._counted: set[bytes] = set()
 
     async def apply(self, changes: Sequence[Change[TenantConfigured]]) -> None:
         before = {change.key: self.get(change.key) for change in changes}
         await super().apply(changes)
+        for key in before:
+            (self._counted.add if _limits_requests(self.get(key)) else self._counted.discard)(key.encode())
         self.changed([key for key, row in before.items() if _rates(row) != _rates(self.get(key))])
+
+    def are_requests_limited(self, tenant: bytes) -> bool:
+        """Whether admitted requests mean anything: only limits of requests count them. A new limit counts from when it is known here."""
+        return tenant in self._counted
 
 
 def service(
     *,
+    tenants: Tenants,
+    clock: Clock,
     past: Past,
     settings: Settings,
     followers: Sequence[Follower[Any]],
     start: Callable[[], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
     view: Callable[[], Awaitable[Any]],
+    ready: Callable[[], bool],
     metrics: Collector | None = None,
 ) -> Service:
     """The first half, and what starts and stops the second."""
@@ -65,28 +75,45 @@ def service(
 
     return Service(
         name="usage-windows",
-        inputs=(_input(REQUEST_ADMITTED, past, settings), _input(REQUEST_FINISHED, past, settings)),
-        followers=followers,
+        inputs=(
+            _input(Recorder(ADMITTED, past, clock, settings.remembered, tenants.are_requests_limited)),
+            _input(Recorder(FINISHED, past, clock, settings.remembered)),
+        ),
+        followers=(tenants, *followers),
         start=begin,
         stop=end,
+        ready=ready,
         views={"/windows": view},
         collectors=() if metrics is None else (metrics,),
     )
 
 
-PATIENCE_MS: Final = 50
+PATIENCE_MS: Final = 100
+"""Nobody waits for it. A throttle comes so much later, and is decided so much earlier (`rates.coming`)."""
 
 
-def _input(topic: Topic[Any], past: Past, settings: Settings) -> Input[Any]:
-    recorder = Recorder(topic, past, settings.remembered)
+class Source(NamedTuple):
+    """What is taken from a topic of the road."""
+
+    topic: Topic[Any]
+    last: str
+    """Field behind which nothing is needed."""
+    made: Callable[[Mapping[str, Any], int, int], UsageEntry | None]
+    """An entry of the leading fields, the offset and the timestamp."""
+    named: Callable[[Mapping[str, Any]], tuple[str, str]]
+    """Tenant and id of the request."""
+
+
+ADMITTED: Final = Source(REQUEST_ADMITTED, "admission", of_admitted, lambda row: (row["request"]["tenant"], row["request"]["request_id"]))
+FINISHED: Final = Source(REQUEST_FINISHED, "model", of_finished, lambda row: (row["tenant"], row["request_id"]))
+
+
+def _input(recorder: Recorder) -> Input[Any]:
     return Input(
-        topic=topic,
-        handle_batch=recorder.record,
-        batch_size=500,
-        concurrent_batches=1,
+        topic=recorder.source.topic,
+        handle_bulk=recorder.record,
         ending=lambda _record, _context, _error: (),
         release=recorder.release,
-        # Nobody waits for it. A throttle comes so much later, beside the half second that it is decided for.
         patience_ms=PATIENCE_MS,
     )
 
@@ -94,25 +121,33 @@ def _input(topic: Topic[Any], past: Past, settings: Settings) -> Input[Any]:
 class Recorder:
     """Writes again by tenant what a topic of the road says."""
 
-    def __init__(self, topic: Topic[Any], past: Past, remembered: int) -> None:
-        self._topic = topic
+    def __init__(self, source: Source, past: Past, clock: Clock, remembered: int, wanted: Callable[[bytes], bool] | None = None) -> None:
+        """`wanted`: whether anything is to be taken of a tenant; None: of all."""
+        self.source = source
         self._past = past
+        self._clock = clock
         self._remembered = remembered
+        self._wanted = wanted
         self._seen: dict[int, FirstOfEach] = {}
 
-    async def record(self, batch: Sequence[tuple[Used, Context]]) -> Sequence[Sequence[Output]]:
-        """All outputs stand at the first record: the batch is one write."""
-        entries = []
-        for record, context in batch:
-            if context.partition not in self._seen:
-                await self._begin(context)
-            entry = self._entry(record, context.partition, context.offset, context.timestamp_ms)
-            if entry is not None:
-                entries.append((_tenant(record), context.partition, entry))
-        return [list(by_tenant(self._topic.name, entries)), *[()] * (len(batch) - 1)]
+    async def record(self, raws: Sequence[Raw]) -> Sequence[Output]:
+        """One write for all of them."""
+        if self._wanted is not None:
+            raws = [raw for raw in raws if self._wanted((raw.key or b"").partition(b"/")[0])]
+        for raw in raws:
+            if raw.partition not in self._seen:
+                self._seen[raw.partition] = await self._begun(raw)
+        entries: list[tuple[str, int, UsageEntry]] = []
+        letters: list[Output] = []
+        for raw in raws:
+            try:
+                entries += self._take(raw)
+            except UnreadableError as error:
+                letters.append(dead_letter(raw, error, service="usage-windows", now_ms=self._clock.now_ms()))
+        return [*by_tenant(self.source.topic.name, entries), *letters]
 
-    async def _begin(self, first: Context) -> None:
-        """Remembers the requests before the first record of a partition. Tries until it can: the batch must stay one write."""
+    async def _begun(self, first: Raw) -> FirstOfEach:
+        """The requests before the first record of a partition. Tries until it can."""
         place = Partition(first.topic, first.partition)
         while True:
             seen = FirstOfEach(self._remembered)
@@ -120,41 +155,34 @@ class Recorder:
                 await self._past.read(place, first.offset, self._remembered, partial(self._remember, seen))
             except RetryableError as error:
                 log.info("preparing %s: %s", place, error)
-                await first.clock.sleep(0.5)
+                await self._clock.sleep(0.5)
             else:
-                self._seen[first.partition] = seen
-                return
+                return seen
 
     def release(self, partition: int) -> None:
         self._seen.pop(partition, None)
 
     def _remember(self, seen: FirstOfEach, raw: Raw) -> None:
         try:
-            record = decode(self._topic, raw.value or b"")
+            row = decode_until(self.source.topic, raw.value or b"", self.source.last)
         except UnreadableError:
             return
-        if _made(record, raw.offset, raw.timestamp_ms) is not None:
-            seen.is_first(_tenant(record), _request_id(record), raw.offset)
+        if self.source.made(row, raw.offset, raw.timestamp_ms) is not None:
+            seen.is_first(*self.source.named(row), raw.offset)
 
-    def _entry(self, record: Used, partition: int, offset: int, at_ms: int) -> UsageEntry | None:
-        """None: it is no use, or a repeat."""
-        made = _made(record, offset, at_ms)
-        if made is None or not self._seen[partition].is_first(_tenant(record), _request_id(record), offset):
-            return None
-        return made
-
-
-def _made(record: Used, offset: int, at_ms: int) -> UsageEntry | None:
-    return of_admitted(record, offset, at_ms) if isinstance(record, RequestAdmitted) else of_finished(record, offset, at_ms)
-
-
-def _tenant(record: Used) -> str:
-    return record.request.tenant if isinstance(record, RequestAdmitted) else record.tenant
-
-
-def _request_id(record: Used) -> str:
-    return record.request.request_id if isinstance(record, RequestAdmitted) else record.request_id
+    def _take(self, raw: Raw) -> list[tuple[str, int, UsageEntry]]:
+        """Tenant, partition and entry; nothing if it is no use, or a repeat."""
+        row = decode_until(self.source.topic, raw.value or b"", self.source.last)
+        made = self.source.made(row, raw.offset, raw.timestamp_ms)
+        tenant, request_id = self.source.named(row)
+        if made is None or not self._seen[raw.partition].is_first(tenant, request_id, raw.offset):
+            return []
+        return [(tenant, raw.partition, made)]
 
 
 def _rates(tenant: TenantConfigured | None) -> Any:
     return tenant.rate_limits if tenant is not None else ()
+
+
+def _limits_requests(tenant: TenantConfigured | None) -> bool:
+    return tenant is not None and any(rate.kind == "requests" for rate in tenant.rate_limits)

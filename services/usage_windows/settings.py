@@ -13,7 +13,7 @@ class Settings:
     """DAYTWO_WINDOWS_SUBJECTS: most users (workflows, agents, sessions) of a tenant that are told apart within two weeks."""
     remembered: int = 10_000
     """DAYTWO_WINDOWS_REMEMBERED: requests of a partition that are remembered, so that what is on the log twice counts once."""
-    save_ms: int = 200
+    save_ms: int = 500
     """DAYTWO_WINDOWS_SAVE_MS: how often what changed is saved; what was not is counted again after a crash."""
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 
 from daytwo.records import RateLimit, TenantConfigured, UsageEntry, UsageRecorded
 from services.usage_windows.rates import limits_of
@@ -14,7 +14,7 @@ MOST_LIMITS = 100_000
 
 
 class Subjects:
-    """The windows by key (tenant/scope/subject). `kept` is where they are: the table of the stream.
+    """The windows by key (tenant/scope/subject). `kept` is where they are.
 
     A tenant has at most `most` subjects of a scope; those beyond are counted together, and not limited. One that did nothing since
     the week before makes room.
@@ -28,24 +28,32 @@ class Subjects:
         self._of_tenant: defaultdict[str, defaultdict[str, set[bytes]]] = defaultdict(lambda: defaultdict(set))
         self._limits: dict[tuple[str, str, str], tuple[TenantConfigured, list[RateLimit]]] = {}
 
-    def rebuild(self) -> None:
-        """Counts anew what is kept."""
-        self._of_tenant.clear()
-        for key, windows in self.kept.items():
+    def take(self, found: Iterable[Windows]) -> None:
+        for windows in found:
+            key = windows.key.encode()
+            self.kept[key] = windows
             self._of_tenant[windows.tenant][windows.scope].add(key)
+
+    def clear(self) -> None:
+        self.kept.clear()
+        self.forgotten.clear()
+        self._of_tenant.clear()
+
+    def knows(self, tenant: str) -> bool:
+        return any(self._of_tenant.get(tenant, {}).values())
 
     def of_tenant(self, tenant: str) -> list[Windows]:
         return [self.kept[key] for keys in self._of_tenant.get(tenant, {}).values() for key in keys if key in self.kept]
 
     def apply(self, record: UsageRecorded, partition: int, tenant: TenantConfigured | None, now_ms: int) -> dict[str, Windows]:
         """Counts a record's entries; returns every subject they are of, also where they were in before."""
+        sessions = tenant is not None and any(rate.scope == "session" for rate in tenant.rate_limits)
         touched: dict[str, Windows] = {}
         place = f"{record.topic}/{record.partition}"
-        for entry in record.entries:
-            for scope, subject in _subjects(entry, tenant):
-                windows = self._windows(record.tenant, scope, subject, partition, entry.at_ms, now_ms)
-                windows.apply(entry, record.topic, place, self.limits(tenant, windows.scope, windows.subject), now_ms)
-                touched[windows.key] = windows
+        for (scope, subject), entries in _by_subject(record.entries, sessions=sessions).items():
+            windows = self._windows(record.tenant, scope, subject, partition, entries[0].at_ms, now_ms)
+            windows.apply(entries, record.topic, place, self.limits(tenant, windows.scope, windows.subject), now_ms)
+            touched[windows.key] = windows
         return touched
 
     def limits(self, tenant: TenantConfigured | None, scope: str, subject: str) -> list[RateLimit]:
@@ -82,10 +90,13 @@ class Subjects:
         return len(keys) < self._most
 
 
-def _subjects(entry: UsageEntry, tenant: TenantConfigured | None) -> Iterator[tuple[str, str]]:
-    """Sessions come and go by the thousand: they are kept only where they are limited."""
-    yield "tenant", ""
-    named: Sequence[tuple[str, str]] = (("user", entry.user), ("workflow", entry.workflow), ("agent", entry.agent))
-    yield from ((scope, subject) for scope, subject in named if subject)
-    if entry.session and tenant is not None and any(rate.scope == "session" for rate in tenant.rate_limits):
-        yield "session", entry.session
+def _by_subject(entries: Sequence[UsageEntry], *, sessions: bool) -> dict[tuple[str, str], list[UsageEntry]]:
+    """Whom entries count for. Sessions come and go by the thousand: they are kept only where they are limited."""
+    found: dict[tuple[str, str], list[UsageEntry]] = {("tenant", ""): list(entries)} if entries else {}
+    for entry in entries:
+        for scope, subject in (("user", entry.user), ("workflow", entry.workflow), ("agent", entry.agent)):
+            if subject:
+                found.setdefault((scope, subject), []).append(entry)
+        if sessions and entry.session:
+            found.setdefault(("session", entry.session), []).append(entry)
+    return found

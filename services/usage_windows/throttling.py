@@ -55,9 +55,14 @@ class Throttling(Table[ThrottlePublished]):
             self._delete([key for key in named if key in self.rows])
             self.judge(windows, rates, now_ms)
 
-    def sweep(self, rates_of: Callable[[ThrottlePublished], Sequence[RateLimit] | None], now_ms: int) -> None:
-        """Deletes what is over, and what is by a limit that is no more. `rates_of`: the limits of a row's subject; None: not known."""
-        self._delete([key for key, row in self.rows.items() if row.until_ms + OVER_MS < now_ms or _is_void(row, rates_of(row))])
+    def sweep(
+        self, rates_of: Callable[[ThrottlePublished], Sequence[RateLimit] | None], now_ms: int, owns: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """Deletes what is over, and what is by a limit that is no more. `rates_of`: the limits of a row's subject; None: not known.
+        `owns`: whether a tenant is counted here; others may have made a throttle longer that is over by what is known here.
+        """
+        ours = {key: row for key, row in self.rows.items() if owns(row.tenant)}
+        self._delete([key for key, row in ours.items() if row.until_ms + OVER_MS < now_ms or _is_void(row, rates_of(row))])
 
     def _is_news(self, change: Change[ThrottlePublished]) -> bool:
         known = self.rows.get(change.key)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from daytwo.records import RateLevel, RateLimit, SecondUsed, Usage, UsageBucket, UsageEntry, UsageWindowed, WindowsSaved
@@ -77,7 +78,7 @@ class Windows:
     added_ms: dict[Place, int] = field(default_factory=dict)
     """When a bucket changed last, by the clock. Not saved: after a restart it is when it was restored."""
     delay_ms: int = 0
-    """How long the last entry took to get here. Not saved."""
+    """How long it took until what came last was counted here. Not saved."""
     learned: dict[tuple[str, str], Learned] = field(default_factory=dict)
     """By rate limit. Not saved: learned anew."""
 
@@ -85,19 +86,25 @@ class Windows:
     def key(self) -> str:
         return f"{self.tenant}/{self.scope}/{self.subject}"
 
-    def apply(self, entry: UsageEntry, topic: str, place: str, rates: Sequence[RateLimit], now_ms: int) -> bool:
-        """Counts an entry of `place` (topic/partition). False: it is in here already. `now_ms` bounds what the future may move."""
-        if entry.offset <= self.applied.get(place, -1):
-            return False
-        self.applied[place] = entry.offset
-        self.delay_ms = max(0, now_ms - entry.at_ms)
-        self.latest_ms = max(self.latest_ms, min(entry.at_ms, now_ms))
-        if topic == REQUEST_ADMITTED.name:
-            self._use(entry.at_ms, rates, requests=1, tokens=0)
-        else:
-            self._use(entry.at_ms, rates, requests=0, tokens=entry.usage.input_tokens + entry.usage.output_tokens)
-            self._add(entry, now_ms)
-        return True
+    def apply(self, entries: Sequence[UsageEntry], topic: str, place: str, rates: Sequence[RateLimit], now_ms: int) -> None:
+        """Counts entries of `place` (topic/partition), in its order, that are not in here already. `now_ms` bounds what the future
+        may move.
+        """
+        known = self.applied.get(place, -1)
+        fresh = [entry for entry in entries if entry.offset > known]
+        if not fresh:
+            return
+        self.applied[place] = fresh[-1].offset
+        # The first has waited longest to be read together with the others: so late may a throttle come.
+        self.delay_ms = max(0, now_ms - fresh[0].at_ms)
+        admitted = topic == REQUEST_ADMITTED.name
+        for second, together in groupby(fresh, _second):
+            used = list(together)
+            self.latest_ms = max(self.latest_ms, min(max(entry.at_ms for entry in used), now_ms))
+            tokens = 0 if admitted else sum(entry.usage.input_tokens + entry.usage.output_tokens for entry in used)
+            self._use(second, rates, requests=len(used) if admitted else 0, tokens=tokens)
+        if not admitted:
+            self._add(fresh, now_ms)
 
     def throttles(self, rates: Sequence[RateLimit], now_ms: int) -> Iterator[tuple[RateLimit, int, int]]:
         """The limits that are reached, with what is used of each and until when, epoch milliseconds.
@@ -159,10 +166,10 @@ class Windows:
         """Of two states of a subject, one is behind the other in every place."""
         return sum(self.applied.values()) + len(self.applied) >= sum(other.applied.values()) + len(other.applied)
 
-    def _use(self, at_ms: int, rates: Sequence[RateLimit], *, requests: int, tokens: int) -> None:
+    def _use(self, second: int, rates: Sequence[RateLimit], *, requests: int, tokens: int) -> None:
         latest = self.latest_ms // 1000
         oldest = latest - KEPT_S + 1
-        second = min(max(at_ms // 1000, oldest), latest)
+        second = min(max(second, oldest), latest)
         before = self.seconds.get(second, (0, 0))
         self.seconds[second] = (before[0] + requests, before[1] + tokens)
         if past := sorted(second for second in self.seconds if second < oldest):
@@ -185,20 +192,21 @@ class Windows:
     def _used(self, rate: RateLimit, second: int) -> int:
         return self.seconds[second][0 if rate.kind == "requests" else 1]
 
-    def _add(self, entry: UsageEntry, now_ms: int) -> None:
-        usage = entry.usage
-        more = (
-            *(1, int(entry.refused), int(entry.cached)),
-            *(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.images),
-            *(entry.cost_nano, entry.saved_nano),
-        )
-        model = self._model(entry.model)
+    def _add(self, entries: Sequence[UsageEntry], now_ms: int) -> None:
+        """To the buckets: first together what is of one minute and model, for adding is what costs."""
+        found: dict[tuple[int, str], list[Sums]] = {}
+        for entry in entries:
+            found.setdefault((start_of("minute", entry.at_ms), entry.model), []).append(_sums_of(entry))
+        for (minute_ms, model), each in found.items():
+            self._add_to_buckets(minute_ms, self._model(model), _together(each), now_ms)
+
+    def _add_to_buckets(self, minute_ms: int, model: str, more: Sums, now_ms: int) -> None:
         for width in WIDTH_MS:
-            place = Place(width, start_of(width, entry.at_ms), model)
+            place = Place(width, start_of(width, minute_ms), model)
             if place not in self.sums and place.start_ms <= self.dropped.get(width, -1):
                 place = Place(width, TOO_LATE, model)
             known = self.sums.get(place)
-            self.sums[place] = more if known is None else tuple(map(sum, zip(known, more, strict=True)))
+            self.sums[place] = more if known is None else _together((known, more))
             self.changed.add(place)
             self.added_ms[place] = now_ms
 
@@ -257,6 +265,23 @@ def restored(record: WindowsSaved, partition: int, now_ms: int) -> Windows:
         dropped=dict(record.dropped),
         added_ms=dict.fromkeys(places, now_ms),
     )
+
+
+def _second(entry: UsageEntry) -> int:
+    return entry.at_ms // 1000
+
+
+def _sums_of(entry: UsageEntry) -> Sums:
+    usage = entry.usage
+    return (
+        *(1, int(entry.refused), int(entry.cached)),
+        *(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.images),
+        *(entry.cost_nano, entry.saved_nano),
+    )
+
+
+def _together(each: Sequence[Sums]) -> Sums:
+    return each[0] if len(each) == 1 else tuple(map(sum, zip(*each, strict=True)))
 
 
 def _closed(place: Place, now_ms: int) -> bool:

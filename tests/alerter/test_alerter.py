@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daytwo.broker import Sender
+from daytwo.broker import Raw, Sender, outgoing
 from daytwo.flow import Change
 from daytwo.memory import MemoryBroker
 from daytwo.money.weeks import DAY_MS, HOUR_MS, start_of
@@ -12,7 +12,7 @@ from daytwo.records import AlertRaised, Cap, LimitHit, RequestFinished, TenantCo
 from daytwo.topics import TENANT_CONFIGURED
 from services.alerter.metrics import MOST_CAPS, AlertsCollector
 from services.alerter.service import Alerter
-from tests.cost_meter.builders import NOON, FixedClock, context, follow
+from tests.cost_meter.builders import NOON, FixedClock, follow
 
 DOLLAR = 1_000_000_000
 
@@ -32,6 +32,11 @@ def bucket(dollars: float, start_ms: int, width: str = "day", **fields: Any) -> 
     return UsageWindowed(width=width, start_ms=start_ms, cost_nano=round(dollars * DOLLAR), **{**defaults, **fields})
 
 
+def raw(record: Any, at_ms: int) -> Raw:
+    written = outgoing(record)
+    return Raw(written.topic, 0, 0, at_ms, written.key, written.value)
+
+
 class World:
     def __init__(self) -> None:
         self.clock = FixedClock()
@@ -45,13 +50,13 @@ class World:
     async def ended(self, *results: RequestFinished) -> list[AlertRaised]:
         found: list[Any] = []
         for each in results:
-            found += await self.alerter.ended(each, context(clock=self.clock))
+            found += await self.alerter.ended([raw(each, each.finished_at_ms)])
         return found
 
     async def windowed(self, *buckets: UsageWindowed) -> list[AlertRaised]:
         found: list[Any] = []
         for each in buckets:
-            found += await self.alerter.windowed(each, context(clock=self.clock))
+            found += await self.alerter.windowed([raw(each, each.published_at_ms)])
         return found
 
 
@@ -212,7 +217,8 @@ async def test_a_week_that_is_unusual_is_told_with_its_reason_and_is_over_when_i
     (raised,) = await there.windowed(bucket(50, monday, requests=50))
     assert (raised.kind, raised.state, raised.used) == ("anomaly", "raised", 50 * DOLLAR)
     assert "requests 5 times the usual" in raised.detail
-    (over,) = await there.windowed(bucket(11, monday, published_at_ms=monday + 1))
+    there.clock.now += 7 * DAY_MS
+    (over,) = await there.windowed(bucket(11, monday + 7 * DAY_MS))
     assert (over.state, over.alert_id) == ("resolved", raised.alert_id)
 
 

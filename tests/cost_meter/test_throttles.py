@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 
 from daytwo.flow import Change
-from daytwo.records import LimitHit, ThrottlePublished
+from daytwo.records import LimitHit, RateLimit, ThrottlePublished
 from daytwo.topics import THROTTLE_PUBLISHED
-from services.cost_meter.throttles import Throttles
-from tests.cost_meter.builders import NOON, follow
+from services.cost_meter.throttles import Throttles, closed
+from tests.cost_meter.builders import NOON, follow, tenant
 
 THROTTLE = ThrottlePublished(
     tenant="acme",
@@ -22,6 +22,10 @@ THROTTLE = ThrottlePublished(
     until_ms=NOON + 20_000,
     published_at_ms=NOON,
 )
+
+
+def rate(scope: str, subject: str, limit: int) -> RateLimit:
+    return RateLimit(scope=scope, subject=subject, kind="requests", period="minute", limit=limit, burst=0)
 
 
 async def test_a_throttled_subject_is_held_until_its_moment_and_nobody_else_is() -> None:
@@ -87,3 +91,15 @@ async def test_what_changes_costs_as_much_as_changed_and_not_as_much_as_there_is
     held = throttles.hit("acme", {"user": "ann"}, NOON)
     assert held is not None
     assert held.retry_at_ms == NOON + 499
+
+
+def test_a_rate_limit_of_nothing_lets_not_even_the_first_through() -> None:
+    limits = (rate("user", "ann", 0), rate("user", "*", 5), rate("workflow", "*", 0), rate("workflow", "nightly", 1))
+    configured = tenant(rate_limits=limits)
+
+    assert closed(configured, {"tenant": "", "user": "ann", "workflow": "nightly"}) == LimitHit(
+        scope="user", subject="ann", kind="request_rate", period="minute", limit=0, used=0, wanted=1
+    )
+    assert closed(configured, {"tenant": "", "user": "bob", "workflow": "nightly"}) is None
+    assert closed(configured, {"tenant": "", "user": "bob", "workflow": "other"}) is not None
+    assert closed(configured, {"tenant": "", "user": "bob", "workflow": ""}) is None

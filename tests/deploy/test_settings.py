@@ -48,8 +48,8 @@ def test_replicas_that_cannot_be_meant_are_refused_with_the_known_services(text:
 
 
 def test_a_service_of_which_there_is_one_process_gets_no_replica() -> None:
-    with pytest.raises(SetupError, match="usage_windows runs in one process"):
-        parse_replicas("usage_windows=2")
+    with pytest.raises(SetupError, match="alerter runs in one process"):
+        parse_replicas("alerter=2")
 
 
 @pytest.mark.parametrize("env", [{"DAYTWO_PORTS": "any"}, {"DAYTWO_ONE_PROCESS": "maybe"}])

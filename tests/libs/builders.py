@@ -17,7 +17,7 @@ from daytwo.codec import decode
 from daytwo.errors import DaytwoError
 from daytwo.flow import Context, Input, Output, Service
 from daytwo.kafka import KafkaBroker
-from daytwo.loop import Loop, LoopSettings
+from daytwo.loop import Loop, LoopSettings, kind_of
 from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
 from daytwo.records import Message, RequestAccepted, RequestSubmitted
@@ -61,7 +61,7 @@ class Bench:
         return Service(name=f"g-{self.tenant}", inputs=[source], max_in_flight=max_in_flight, max_in_flight_bytes=max_in_flight_bytes)
 
     def loop(self, service: Service, *, instance: str = "i0", **settings: Any) -> Loop:
-        return Loop(
+        return kind_of(service)(
             service,
             self.broker,
             World(env={"DAYTWO_INSTANCE": instance}, rng=random.Random(7)),

@@ -8,22 +8,22 @@ from tests.usage_windows.builders import NOON, admitted, entry, finished
 
 
 def test_what_may_only_be_answered_from_the_cache_is_no_use() -> None:
-    assert of_admitted(admitted(cache_only=True), 1, NOON) is None
+    assert of_admitted(admitted(cache_only=True).to_avro(), 1, NOON) is None
 
 
 def test_an_admitted_request_is_counted_for_all_it_names() -> None:
-    made = of_admitted(admitted(user="ann", workflow="w", session="s", agent="a"), 7, NOON)
+    made = of_admitted(admitted(user="ann", workflow="w", session="s", agent="a").to_avro(), 7, NOON)
     assert made is not None
     assert (made.offset, made.at_ms, made.user, made.workflow, made.session, made.agent) == (7, NOON, "ann", "w", "s", "a")
 
 
 def test_what_was_never_accepted_is_nobodys_use() -> None:
     """Anybody may write a request in a tenant's name; without a signature it ends without a fingerprint."""
-    assert of_finished(finished(fingerprint=""), 1, NOON) is None
+    assert of_finished(finished(fingerprint="").to_avro(), 1, NOON) is None
 
 
 def test_an_end_says_what_was_used_and_how_it_ended() -> None:
-    made = of_finished(finished(outcome="refused", served_by="cache", model="m", cost_nano=5, saved_nano=6), 1, NOON)
+    made = of_finished(finished(outcome="refused", served_by="cache", model="m", cost_nano=5, saved_nano=6).to_avro(), 1, NOON)
     assert made is not None
     assert (made.refused, made.cached, made.model, made.cost_nano, made.saved_nano) == (True, True, "m", 5, 6)
     assert made.usage == Usage(input_tokens=7, output_tokens=3)

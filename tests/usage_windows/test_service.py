@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from daytwo.broker import Broker, outgoing
+from daytwo.broker import Broker, Outgoing, outgoing
 from daytwo.clock import SystemClock
 from daytwo.codec import decode
 from daytwo.flow import Change, Service
 from daytwo.memory import MemoryBroker
 from daytwo.records import UsageRecorded
-from daytwo.topics import TENANT_CONFIGURED, USAGE_RECORDED
+from daytwo.topics import DEAD_LETTER, TENANT_CONFIGURED, USAGE_RECORDED
 from services.usage_windows.past import Past
 from services.usage_windows.service import Tenants, service
 from services.usage_windows.settings import Settings
@@ -29,7 +29,17 @@ async def no_view() -> Any:
 
 def first_half(broker: Broker) -> Service:
     past = Past(broker.reader(), SystemClock())
-    return service(past=past, settings=Settings(remembered=100), followers=(), start=nothing, stop=nothing, view=no_view)
+    return service(
+        tenants=Tenants(),
+        clock=SystemClock(),
+        past=past,
+        settings=Settings(remembered=100),
+        followers=(),
+        start=nothing,
+        stop=nothing,
+        view=no_view,
+        ready=lambda: True,
+    )
 
 
 def recorded(broker: MemoryBroker) -> Sequence[UsageRecorded]:
@@ -39,11 +49,33 @@ def recorded(broker: MemoryBroker) -> Sequence[UsageRecorded]:
 async def test_what_was_admitted_and_what_has_ended_is_written_again_by_tenant() -> None:
     broker = MemoryBroker(SystemClock())
     bench = Bench(broker)
+    await bench.send(outgoing(tenant(rate())))
     async with bench.running(first_half(broker)):
-        await bench.send(outgoing(admitted()), outgoing(admitted(tenant="other")), outgoing(finished()))
+        await bench.send(outgoing(admitted()), outgoing(finished(tenant="other")), outgoing(finished()))
         await until(lambda: len(recorded(broker)) >= 3, timeout_s=5)
     found = sorted((row.tenant, row.topic, row.entries[0].usage.input_tokens) for row in recorded(broker))
-    assert found == [("acme", "request-admitted", 0), ("acme", "request-finished", 7), ("other", "request-admitted", 0)]
+    assert found == [("acme", "request-admitted", 0), ("acme", "request-finished", 7), ("other", "request-finished", 7)]
+
+
+async def test_admitted_requests_of_a_tenant_without_a_limit_of_requests_are_not_even_read() -> None:
+    broker = MemoryBroker(SystemClock())
+    bench = Bench(broker)
+    await bench.send(outgoing(tenant(rate(kind="tokens"))))
+    async with bench.running(first_half(broker)):
+        await bench.send(outgoing(admitted()), outgoing(admitted(tenant="other")))
+        await bench.send(outgoing(finished()))
+        await until(lambda: len(recorded(broker)) >= 1, timeout_s=5)
+    assert [row.topic for row in recorded(broker)] == ["request-finished"]
+
+
+async def test_what_cannot_be_read_is_a_dead_letter_and_what_came_with_it_is_counted() -> None:
+    broker = MemoryBroker(SystemClock())
+    bench = Bench(broker)
+    async with bench.running(first_half(broker)):
+        await bench.send(outgoing(finished()), Outgoing("request-finished", b"acme/s", b"?"), outgoing(finished(request_id="r-2")))
+        await until(lambda: sum(len(row.entries) for row in recorded(broker)) >= 2, timeout_s=5)
+    (letter,) = [decode(DEAD_LETTER, raw.value or b"") for raw in broker.records(DEAD_LETTER.name)]
+    assert (letter.service, letter.reason) == ("usage-windows", "unreadable")
 
 
 async def test_a_repeat_is_not_written_again_even_if_the_first_was_read_by_the_process_before() -> None:

@@ -23,7 +23,7 @@ class Bench:
 
     def admit(self, *offsets: int) -> None:
         for offset in offsets:
-            self.windows.apply(entry(offset), REQUEST_ADMITTED.name, "request-admitted/0", RATES, NOON)
+            self.windows.apply([entry(offset)], REQUEST_ADMITTED.name, "request-admitted/0", RATES, NOON)
         self.throttling.judge(self.windows, RATES, NOON)
 
 
@@ -79,3 +79,10 @@ async def test_after_a_restart_it_knows_what_was_published_and_publishes_it_not_
     await after.throttling.apply([Change(key=KEY, record=row, partition=0, offset=0)])
     after.admit(1, 2)
     assert after.published == []
+
+
+def test_a_throttle_of_a_tenant_that_another_process_counts_is_left_to_it() -> None:
+    bench = Bench()
+    bench.admit(1, 2)
+    bench.throttling.sweep(lambda _: RATES, NOON + 1_000_000, lambda tenant: tenant != "acme")
+    assert len(bench.published) == 1

@@ -30,7 +30,7 @@ def windows() -> Windows:
 
 def apply(there: Windows, *entries: UsageEntry, now_ms: int = NOON, place: str = PLACE) -> None:
     for one in entries:
-        there.apply(one, REQUEST_FINISHED.name, place, (), now_ms)
+        there.apply([one], REQUEST_FINISHED.name, place, (), now_ms)
 
 
 def publish(there: Windows, now_ms: int) -> list[UsageWindowed]:
@@ -154,9 +154,9 @@ def test_a_crash_at_any_point_counts_everything_once(entries: list[UsageEntry], 
 def test_only_what_was_admitted_is_a_request_of_a_rate_limit_and_only_what_ended_has_tokens() -> None:
     there = windows()
     rates = [rate(limit=1), rate(kind="tokens", limit=10)]
-    there.apply(entry(1), REQUEST_ADMITTED.name, "request-admitted/0", rates, NOON)
+    there.apply([entry(1)], REQUEST_ADMITTED.name, "request-admitted/0", rates, NOON)
     assert [limit.kind for limit, _, _ in there.throttles(rates, NOON)] == ["requests"]
-    there.apply(entry(1, tokens=10), REQUEST_FINISHED.name, PLACE, rates, NOON)
+    there.apply([entry(1, tokens=10)], REQUEST_FINISHED.name, PLACE, rates, NOON)
     assert [(limit.kind, used) for limit, used, _ in there.throttles(rates, NOON)] == [("requests", 1), ("tokens", 10)]
 
 
@@ -165,7 +165,7 @@ def test_a_level_is_kept_when_its_seconds_are_gone() -> None:
     rates = [rate(kind="tokens", period="day", limit=86_400)]
     for number in range(100):
         at_ms = NOON + number * 1000
-        there.apply(entry(number, at_ms=at_ms, tokens=2), REQUEST_FINISHED.name, PLACE, rates, at_ms)
+        there.apply([entry(number, at_ms=at_ms, tokens=2)], REQUEST_FINISHED.name, PLACE, rates, at_ms)
     assert len(there.seconds) == 10
     # Two come and one flows off in each second; of the last nothing has yet.
     assert there.saved().levels[0].level + 10 * 86_400_000 == 101 * 86_400_000
@@ -188,7 +188,7 @@ def test_what_passed_a_limit_once_is_kept_free_the_next_time() -> None:
         until = max([until, *(end for at, end in known if at <= now_ms)])
         known = [(at, end) for at, end in known if at > now_ms]
         if now_ms >= until:
-            there.apply(entry(number, at_ms=now_ms), REQUEST_ADMITTED.name, "request-admitted/0", rates, now_ms)
+            there.apply([entry(number, at_ms=now_ms)], REQUEST_ADMITTED.name, "request-admitted/0", rates, now_ms)
             for _, used, end in there.throttles(rates, now_ms):
                 known.append((now_ms + 100, end))
                 levels.append(used)

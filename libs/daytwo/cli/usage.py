@@ -17,6 +17,7 @@ from daytwo.cli.log import results
 from daytwo.cli.options import DurationType
 from daytwo.cli.site import Site
 from daytwo.config_file.units import money_text
+from daytwo.money.history import newest
 from daytwo.money.weeks import WIDTHS, start_of
 from daytwo.records import RequestFinished, UsageWindowed
 from daytwo.topics import USAGE_WINDOWED
@@ -129,7 +130,7 @@ async def _sums(broker: Broker, since_ms: int | None, fields: Sequence[str], eve
 
 
 async def _history(broker: Broker, since_ms: int, fields: Sequence[str], every: str, tenant: str | None) -> dict[Key, Sum]:
-    """The same from the buckets of usage-windowed; of each bucket the latest record."""
+    """The same from the buckets of usage-windowed; of each bucket the newest record."""
     scopes = [name for name in fields if name in SCOPES]
     if len(scopes) > 1 or set(fields) - {"tenant", "model", *SCOPES}:
         raise click.UsageError("--history sums up --by tenant, model and one of user, session, workflow, agent")
@@ -138,7 +139,8 @@ async def _history(broker: Broker, since_ms: int, fields: Sequence[str], every: 
     async for record in journal.records(broker, USAGE_WINDOWED):
         fits = (record.scope, record.width, bool(record.model)) == (scope, every, "model" in fields)
         if fits and record.start_ms >= since_ms and tenant in (None, record.tenant):
-            latest[USAGE_WINDOWED.key(record)] = record
+            key = USAGE_WINDOWED.key(record)
+            latest[key] = newest(latest.get(key), record)
     sums: dict[Key, Sum] = defaultdict(Sum)
     total = sums[()]
     for record in latest.values():

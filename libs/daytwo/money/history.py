@@ -18,9 +18,16 @@ KEEP_DAYS: Final = 92
 KEEP_HOURS: Final = 2
 
 
+def newest(known: UsageWindowed | None, found: UsageWindowed) -> UsageWindowed:
+    """Of two records of a bucket, in the order of the log, the one that holds. Sums only grow, so it is the one with more requests:
+    a process of usage-windows that was taken for dead may write an older sum late.
+    """
+    return found if known is None or found.requests >= known.requests else known
+
+
 @dataclass(slots=True)
 class History:
-    """Of each bucket the latest record; days for three months, hours for two. What is younger than a day is in both."""
+    """Of each bucket the newest record; days for three months, hours for two. What is younger than a day is in both."""
 
     days: dict[tuple[Subject, str], dict[int, Totals]] = field(default_factory=dict)
     """By subject and model (empty: all models), then by beginning of the day in epoch milliseconds."""
@@ -37,7 +44,7 @@ class History:
         if not record.model:
             self._published[subject, record.width] = max(record.published_at_ms, self._published.get((subject, record.width), 0))
         if record.width == "day" and not record.start_ms:
-            self.late |= {} if record.model else {subject: totals}
+            self.late |= {} if record.model else {subject: max(totals, self.late.get(subject, totals), key=_requests)}
         elif record.width == "day":
             _put(self.days.setdefault((subject, record.model), {}), record.start_ms, totals, KEEP_DAYS)
         elif record.width == "hour" and not record.model:
@@ -61,7 +68,7 @@ class History:
 
 
 def _put(buckets: dict[int, Totals], start_ms: int, totals: Totals, keep: int) -> None:
-    buckets[start_ms] = totals
+    buckets[start_ms] = max(totals, buckets.get(start_ms, totals), key=_requests)
     if len(buckets) > keep:
         del buckets[min(buckets)]
 
@@ -83,3 +90,7 @@ def period_end(period: str, now_ms: int) -> int | None:
     if period == "month":
         return period_start("month", period_start("month", now_ms) + 32 * DAY_MS)
     return start_of(period, now_ms) + {"hour": 3_600_000, "day": DAY_MS}[period]
+
+
+def _requests(totals: Totals) -> int:
+    return totals.requests
