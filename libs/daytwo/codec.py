@@ -82,6 +82,31 @@ def decode_head(topic: Topic[R], data: bytes) -> R:
         raise UnreadableError("unreadable", f"the head does not fit schema {schema_id}: {_in_short(error)}") from error
 
 
+def read_until(topic: Topic[Any], data: bytes, last: str) -> dict[str, Any]:
+    """The fields of the record in `data` up to `last`, as Avro values. For who needs few of many records: a third of the work of `decode`.
+
+    What comes behind `last` is not looked at (but for records of an older schema). Raises UnreadableError.
+    """
+    schema_id = _schema_id(topic, data)
+    stream = io.BytesIO(data)
+    stream.seek(HEADER_BYTES)
+    same = schema_id == topic.schema_id
+    writer, reader = (_parsed_until(schema_id, last), None) if same else (_parsed(schema_id), _parsed(topic.schema_id))
+    try:
+        value: Any = schemaless_reader(stream, writer, reader)
+        fields: dict[str, Any] = value
+        return fields
+    except _NO_RECORD as error:
+        raise UnreadableError("unreadable", f"the body does not fit schema {schema_id}: {_in_short(error)}") from error
+
+
+@cache
+def _parsed_until(schema_id: int, last: str) -> Any:
+    schema = registry()[schema_id]["schema"]
+    names = [field["name"] for field in schema["fields"]]
+    return parse_schema({**schema, "fields": schema["fields"][: names.index(last) + 1]})
+
+
 _EMPTY: Final[dict[str, Any]] = {"string": "", "array": [], "map": {}}
 
 

@@ -3,50 +3,63 @@
 -- KEYS: the gate, then a key for each request. The other keys are of the same tenant: its open requests, its counters by expiry, its
 -- counters. ARGV: for each request one text of lines ('-' stands for nothing), as a long argument is far less work than thirty short ones.
 -- Counters are 64-bit and stay strings. Lua counts in doubles: limits and amounts are below 2^53 and so exact, and a larger counter,
--- rounded, still compares as larger. What waits is booked before it reaches 2^53.
+-- rounded, still compares as larger, and is only added to. What waits is booked before it reaches 2^53.
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'shut'} end
 
 local EXACT = 2 ^ 53
+local SETTLED, RESERVED, TOKENS, HELD, OPEN = 1, 2, 3, 4, 5
 local FIELDS = {'settled', 'reserved', 'tokens', 'held', 'open'}
 local counters, moved, lists = {}, {}, {}
 
+-- A counter as it is with what waits (1 to 5, as FIELDS), and what of it waits (6 to 10).
 local function counter(key)
   local found = counters[key]
   if not found then
-    local now = redis.call('HMGET', key, unpack(FIELDS))
-    found = {key = key, there = now[2] or now[5], waits = {}}
-    for i, field in ipairs(FIELDS) do
-      found[field] = tonumber(now[i] or 0)
-      found.waits[field] = 0
-    end
+    local now = redis.call('HMGET', key, 'settled', 'reserved', 'tokens', 'held', 'open')
+    found = {tonumber(now[1] or 0), tonumber(now[2] or 0), tonumber(now[3] or 0), tonumber(now[4] or 0), tonumber(now[5] or 0),
+      0, 0, 0, 0, 0, key = key, there = now[2] or now[5]}
+    found.exact = found[1] < EXACT and found[2] < EXACT and found[3] < EXACT and found[4] < EXACT
     counters[key] = found
   end
   return found
 end
 
 local function book(found)
-  for _, field in ipairs(FIELDS) do
-    local amount = found.waits[field]
+  local set, last = {}, 0
+  for field = 1, 5 do
+    local amount = found[field + 5]
     if amount ~= 0 then
-      found.waits[field] = 0
-      local now = redis.call('HINCRBY', found.key, field, string.format('%.0f', amount))
-      if field == 'open' and now <= 0 then redis.call('DEL', found.key) end
+      found[field + 5] = 0
+      if found.exact then
+        set[last + 1], set[last + 2] = FIELDS[field], string.format('%.0f', found[field])
+        last = last + 2
+      else
+        redis.call('HINCRBY', found.key, FIELDS[field], string.format('%.0f', amount))
+      end
     end
+  end
+  if set[1] == 'open' and found[OPEN] <= 0 then
+    redis.call('DEL', found.key)
+  elseif last > 0 then
+    redis.call('HSET', found.key, unpack(set))
   end
 end
 
 -- Cannot fail: comes after all that can.
 local function add(found, field, amount)
-  if math.abs(found.waits[field] + amount) >= EXACT then book(found) end
-  found.waits[field] = found.waits[field] + amount
-  found[field] = found[field] + amount
+  local waits, now = found[field + 5] + amount, found[field] + amount
+  if waits >= EXACT or waits <= -EXACT then
+    book(found)
+    waits = amount
+  end
+  found[field + 5], found[field] = waits, now
+  if now >= EXACT or now <= -EXACT then found.exact = false end
 end
 
 -- `forget`, `at`: milliseconds. By the record's time, not by Redis' clock.
 local function create(found, tenant, forget, at)
-  redis.call('HINCRBY', found.key, 'reserved', '0')
+  redis.call('HSET', found.key, 'reserved', '0')
   if forget ~= '-' then redis.call('PEXPIRE', found.key, tonumber(forget) - tonumber(at)) end
-  redis.call('ZREMRANGEBYSCORE', tenant .. 'windows', '-inf', at)
   redis.call('ZADD', tenant .. 'windows', forget == '-' and '+inf' or forget, found.key)
   found.there = true
 end

@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -154,11 +154,12 @@ class LedgerKeeper:
         return min(marked_ms, marked_ms if oldest_ms is None else oldest_ms) - MARGIN_MS
 
     async def _play(self, tenants: Tenants, rebuilt: Rebuilt) -> None:
-        async for admitted in _chunks(self._history.admitted()):
-            rebuilt.admitted += len(admitted)
-            await self._ledger.restore([admitted_again(one, _windows(one, tenants)) for one in admitted], gate=LOCK)
-        async for ended in _chunks(self._history.ended()):
-            await self._settle(ended, tenants, rebuilt)
+        async with _OneAhead() as redis:
+            async for admitted in _chunks(self._history.admitted()):
+                rebuilt.admitted += len(admitted)
+                await redis.goes_on(self._ledger.restore([admitted_again(one, _windows(one, tenants)) for one in admitted], gate=LOCK))
+            async for ended in _chunks(self._history.ended()):
+                await redis.goes_on(self._settle(ended, tenants, rebuilt))
 
     async def _settle(self, ended: Sequence[Ended], tenants: Tenants, rebuilt: Rebuilt) -> None:
         settlements = [one.settlement for one in ended]
@@ -184,6 +185,33 @@ class LedgerKeeper:
             raise NotRebuiltError(f"{len(wrong)} counters differ, for example {wrong[0]}")
 
 
+class _OneAhead:
+    """Redis works on one call while the next is read from the log. One after another: what the log has first must be first."""
+
+    def __init__(self) -> None:
+        self._at_work: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def goes_on(self, call: Coroutine[Any, Any, None]) -> None:
+        """Returns once the call before has ended. Raises what that one raised; this one is then not made."""
+        try:
+            await self._ended()
+        except BaseException:
+            call.close()
+            raise
+        self._at_work = asyncio.create_task(call)
+
+    async def _ended(self) -> None:
+        task, self._at_work = self._at_work, None
+        if task is not None:
+            await task
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._ended()
+
+
 def _count(rebuilt: Rebuilt, ended: Sequence[Ended], results: Sequence[Settled | Unsettled]) -> None:
     for one, result in zip(ended, results, strict=True):
         if isinstance(result, Settled):
@@ -198,8 +226,7 @@ def _windows(one: Admitted | Ended, tenants: Tenants) -> Sequence[Window]:
     tenant = one.tenant if isinstance(one, Admitted) else one.settlement.tenant
     at_ms = one.admission["at_ms"] or one.timestamp_ms if isinstance(one, Admitted) else one.timestamp_ms
     configured = tenants.get(tenant)
-    caps = _NO_CAPS if configured is None else tenants.caps(configured)
-    return caps.windows(one.subjects, at_ms)
+    return _NO_CAPS.windows(one.subjects, at_ms) if configured is None else tenants.windows(configured, one.subjects, at_ms)
 
 
 _NO_CAPS: Final = Caps(TenantConfigured(tenant=""))

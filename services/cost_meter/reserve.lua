@@ -21,10 +21,10 @@ local function full(tenant, line, nano, tokens)
     local key = tenant .. 'spent/' .. line[i]
     local found, kind = counter(key), false
     if line[i + 3] == 'open' then
-      if found.open + 1 > tonumber(line[i + 1]) then kind = {'concurrency', 'open', false, line[i + 1], '1'} end
-    elseif found.settled + found.reserved > tonumber(line[i + 1]) - nano then
+      if found[OPEN] + 1 > tonumber(line[i + 1]) then kind = {'concurrency', 'open', false, line[i + 1], '1'} end
+    elseif found[SETTLED] + found[RESERVED] > tonumber(line[i + 1]) - nano then
       kind = {'money', 'settled', 'reserved', line[i + 1], string.format('%.0f', nano)}
-    elseif found.tokens + found.held > tonumber(line[i + 2]) - tokens then
+    elseif found[TOKENS] + found[HELD] > tonumber(line[i + 2]) - tokens then
       kind = {'tokens', 'tokens', 'held', line[i + 2], string.format('%.0f', tokens)}
     end
     if kind then
@@ -56,10 +56,16 @@ local function decide(key, text)
     amount, held, open = '0', '0', '0'
     over = table.concat(over, '\n') .. '\n' .. at .. '\n' .. try
   end
+  local booked, created = {}, false
   for i = 1, #line, 4 do
     local found = counter(tenant .. 'spent/' .. line[i])
-    if line[i + 3] ~= 'open' and not found.there then create(found, tenant, line[i + 3], at) end
+    booked[#booked + 1] = found
+    if line[i + 3] ~= 'open' and not found.there then
+      create(found, tenant, line[i + 3], at)
+      created = true
+    end
   end
+  if created then redis.call('ZREMRANGEBYSCORE', tenant .. 'windows', '-inf', at) end
   -- An open request holds money and never expires.
   redis.call('HSET', key, 'fingerprint', fingerprint, 'amount', amount, 'held', held, 'open', open, 'windows', paths_of(windows),
     'decision', decision, 'round', round, 'at', at)
@@ -68,13 +74,12 @@ local function decide(key, text)
   elseif known[4] then redis.call('HDEL', key, 'over') end
   if not known[1] then move(tenant, id) end
   if over then return {'over', over} end
-  for i = 1, #line, 4 do
-    local found = counter(tenant .. 'spent/' .. line[i])
-    if line[i + 3] == 'open' then
-      add(found, 'open', 1)
+  for i, found in ipairs(booked) do
+    if line[i * 4] == 'open' then
+      add(found, OPEN, 1)
     else
-      add(found, 'reserved', tonumber(amount))
-      add(found, 'held', tonumber(held))
+      add(found, RESERVED, tonumber(amount))
+      add(found, HELD, tonumber(held))
     end
   end
   return {'decided'}

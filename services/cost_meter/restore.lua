@@ -22,9 +22,10 @@ local function restore(key, text)
     if not later then return {'before'} end
   end
 
-  local tenant, line = string.match(key, '^[^/]*/'), lines(windows)
+  local tenant, line, booked = string.match(key, '^[^/]*/'), lines(windows), {}
   for i = 1, #line, 2 do
     local found = counter(tenant .. 'spent/' .. line[i])
+    booked[#booked + 1] = found
     if line[i + 1] ~= 'open' and not found.there then create(found, tenant, line[i + 1], at) end
   end
   redis.call('HSET', key, 'fingerprint', fingerprint, 'amount', amount, 'held', held, 'open', open, 'windows', paths_of(windows),
@@ -32,13 +33,12 @@ local function restore(key, text)
   -- What reserved nothing may be decided anew by a later round.
   if open == '0' then redis.call('HSET', key, 'over', '1') elseif known[3] then redis.call('HDEL', key, 'over') end
   move(tenant, id)
-  for i = 1, #line, 2 do
-    local found = counter(tenant .. 'spent/' .. line[i])
-    if line[i + 1] == 'open' then
-      add(found, 'open', tonumber(open))
+  for i, found in ipairs(booked) do
+    if line[i * 2] == 'open' then
+      add(found, OPEN, tonumber(open))
     else
-      add(found, 'reserved', tonumber(amount))
-      add(found, 'held', tonumber(held))
+      add(found, RESERVED, tonumber(amount))
+      add(found, HELD, tonumber(held))
     end
   end
   return {'restored'}

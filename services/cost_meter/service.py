@@ -178,7 +178,7 @@ class CostMeter:
         tenant = self.tenants.get(record.tenant)
         log.warning("%s/%s cost %d nano-dollars and is not in the ledger", record.tenant, record.request_id, record.cost_nano)
         if tenant is not None:
-            windows = self.tenants.caps(tenant).windows(subjects_of(record), context.timestamp_ms)
+            windows = self.tenants.windows(tenant, subjects_of(record), context.timestamp_ms)
             await self._ledger.restore([unreserved(settlement, windows, context.timestamp_ms)])
             await self._ledger.settle(settlement)
 
@@ -226,7 +226,7 @@ class CostMeter:
             request_id=request.request_id,
             fingerprint=question.fingerprint,
             proposal=proposal,
-            windows=self.tenants.caps(tenant).windows(subjects_of(request), question.at_ms) if tenant and booked else (),
+            windows=self.tenants.windows(tenant, subjects_of(request), question.at_ms) if tenant and booked else (),
             then=then,
             round=question.round,
             at_ms=question.at_ms,

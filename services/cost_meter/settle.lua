@@ -19,7 +19,7 @@ local function book_late(key, prefix, attempts)
     if redis.call('HSETNX', key, attempts[i], '') == 1 then
       late = late + tonumber(attempts[i + 1])
       for _, each in ipairs(found) do
-        if each.there then add(each, 'settled', tonumber(attempts[i + 1])) end
+        if each.there then add(each, SETTLED, tonumber(attempts[i + 1])) end
       end
     end
   end
@@ -59,12 +59,12 @@ local function settle(key, text)
   for _, each in ipairs(found) do
     -- A counter that has expired is over; it must not come back as a debt.
     if each.there and string.sub(each.key, -9) == '/open/now' then
-      if known[5] == '1' then add(each, 'open', -1) end
+      if known[5] == '1' then add(each, OPEN, -1) end
     elseif each.there then
-      add(each, 'reserved', -tonumber(known[3]))
-      add(each, 'settled', tonumber(cost))
-      add(each, 'held', -tonumber(known[4] or 0))
-      add(each, 'tokens', tonumber(tokens))
+      add(each, RESERVED, -tonumber(known[3]))
+      add(each, SETTLED, tonumber(cost))
+      add(each, HELD, -tonumber(known[4] or 0))
+      add(each, TOKENS, tonumber(tokens))
     end
   end
   return {'settled', known[3]}
