@@ -25,10 +25,10 @@ local function counter(key)
 end
 
 local function book(found)
-  local set, last = {}, 0
+  local set, last, new = {}, 0, found.new
   for field = 1, 5 do
     local amount = found[field + 5]
-    if amount ~= 0 then
+    if amount ~= 0 or (new and field == RESERVED) then
       found[field + 5] = 0
       if found.exact then
         set[last + 1], set[last + 2] = FIELDS[field], string.format('%.0f', found[field])
@@ -42,6 +42,11 @@ local function book(found)
     redis.call('DEL', found.key)
   elseif last > 0 then
     redis.call('HSET', found.key, unpack(set))
+  end
+  if new then
+    found.new = nil
+    if new.forget ~= '-' then redis.call('PEXPIRE', found.key, tonumber(new.forget) - tonumber(new.at)) end
+    redis.call('ZADD', new.tenant .. 'windows', new.forget == '-' and '+inf' or new.forget, found.key)
   end
 end
 
@@ -58,10 +63,7 @@ end
 
 -- `forget`, `at`: milliseconds. By the record's time, not by Redis' clock.
 local function create(found, tenant, forget, at)
-  redis.call('HSET', found.key, 'reserved', '0')
-  if forget ~= '-' then redis.call('PEXPIRE', found.key, tonumber(forget) - tonumber(at)) end
-  redis.call('ZADD', tenant .. 'windows', forget == '-' and '+inf' or forget, found.key)
-  found.there = true
+  found.new, found.there = {tenant = tenant, forget = forget, at = at}, true
 end
 
 local function lines(text)

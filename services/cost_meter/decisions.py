@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -92,10 +92,11 @@ def window_of(path: str, at_ms: int, kind: str, limit: int) -> Window:
 
 def encode_proposal(decision: Decision) -> bytes:
     """For the ledger, in case every cap has room."""
-    if isinstance(decision, Admission):
-        return orjson.dumps({"admitted": decision.to_avro()})
-    kind = "refused" if isinstance(decision, Refusal) else "at_limit"
-    return orjson.dumps({kind: asdict(decision)})
+    # Not as to_avro has it, where what may be null says its type beside it.
+    return orjson.dumps({_KINDS[type(decision)]: decision})
+
+
+_KINDS: Final = {Admission: "admitted", Refusal: "refused", AtLimit: "at_limit"}
 
 
 def decode(data: bytes) -> Decision:

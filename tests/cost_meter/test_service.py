@@ -11,12 +11,14 @@ import pytest
 from daytwo.codec import encode
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.flow import Output
+from daytwo.pricing import PriceBook
 from daytwo.records import Admission, PriceBound, RequestAdmitted, RequestFinished, TenantConfigured, Usage
 from daytwo.topics import DEPLOYMENT_CONFIGURED, PRICE_CONFIGURED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.cost_meter.admission import propose
 from services.cost_meter.bound import input_tokens_bound
 from services.cost_meter.budget import LARGEST
 from services.cost_meter.decisions import IdReusedError
+from services.cost_meter.quoting import Offer
 from services.cost_meter.service import CostMeter, service
 from services.cost_meter.settings import Settings
 from tests.cost_meter.builders import NOON, FixedClock, accepted, cap, context, deployment, ended, follow, price, request, tenant
@@ -348,10 +350,9 @@ async def test_the_service_reads_what_the_topics_say_it_reads() -> None:
 
 
 def test_a_proposal_depends_on_nothing_but_its_arguments() -> None:
-    there = World()
-    asyncio.run(follow(there.meter.prices, PRICE_CONFIGURED, price()))
+    offer = Offer([deployment()], PriceBook.of([price()]).quotes([deployment()], NOON))
 
-    proposals = [propose(request(), [deployment()], there.meter.prices, attempts_bound=1, at_ms=NOON) for _ in range(2)]
+    proposals = [propose(request(), offer, attempts_bound=1, at_ms=NOON) for _ in range(2)]
 
     assert proposals[0] == proposals[1]
     assert isinstance(proposals[0], Admission)
