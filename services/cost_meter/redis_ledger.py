@@ -115,13 +115,26 @@ class RedisLedger:
         return list(map(_settled, await self._all("settle", gate, [_settling(settlement, self._keep_ms) for settlement in settlements])))
 
     async def _all(self, script: str, gate: str, asked: Sequence[Asked]) -> Sequence[Any]:
-        results: list[Any] = []
-        for first in range(0, len(asked), MOST_PLAYED_AT_ONCE):
-            results += await self._run(script, gate, asked[first : first + MOST_PLAYED_AT_ONCE])
+        """One call after another, sent together: Redis need not wait for us in between. Raises the first error."""
+        calls = [asked[first : first + MOST_PLAYED_AT_ONCE] for first in range(0, len(asked), MOST_PLAYED_AT_ONCE)]
+        async with unavailable():
+            await self._know(script, asked)
+            answers = await self._send_together(script, gate, calls)
+            if any(isinstance(answer, NoScriptError) for answer in answers):
+                # A Redis that restarted. Nothing ran twice: what ran knows that it did.
+                await self._load()
+                answers = await self._send_together(script, gate, calls)
+        results = [result for call, answer in zip(calls, answers, strict=True) for result in self._answers(call, answer)]
         for result in results:
             if isinstance(result, RetryableError):
                 raise result
         return results
+
+    async def _send_together(self, script: str, gate: str, calls: Sequence[Sequence[Asked]]) -> Sequence[Any]:
+        pipeline = self.redis.pipeline(transaction=False)
+        for call in calls:
+            pipeline.evalsha(self._loaded.get(script, ""), len(call) + 1, gate, *_arguments(call))
+        return await pipeline.execute(raise_on_error=False)
 
     async def accounts(self) -> Mapping[str, Account]:
         async with unavailable():
@@ -143,12 +156,18 @@ class RedisLedger:
     async def _run(self, script: str, gate: str, asked: Sequence[Asked]) -> Sequence[Any]:
         """The answer to each, or its error."""
         async with unavailable():
+            await self._know(script, asked)
             try:
                 answers = await self._send(script, gate, asked)
             except NoScriptError:
                 # A Redis that restarted. Nothing ran.
                 await self._load()
                 answers = await self._send(script, gate, asked)
+        return self._answers(asked, answers)
+
+    def _answers(self, asked: Sequence[Asked], answers: Any) -> Sequence[Any]:
+        if isinstance(answers, RedisError):
+            return [retryable(answers)] * len(asked)
         if answers[0] == b"shut":
             return [self._shut()] * len(asked)
         return [retryable(RedisError(text(answer[1]))) if answer[0] == b"error" else answer for answer in answers]
@@ -162,14 +181,15 @@ class RedisLedger:
         self.gate.shut()
         return RetryableError("store_unavailable", "the ledger is being held against the log")
 
-    async def _send(self, script: str, gate: str, asked: Sequence[Asked]) -> Any:
+    async def _know(self, script: str, asked: Sequence[Asked]) -> None:
+        """Before anything is counted: who has a counter must be found."""
         new = {one.tenant for one in asked} - self._known if script != "settle" else ()
         if new:
-            # Before: who has a counter must be found.
             await self.redis.sadd(TENANTS, *new)
             self._known.update(new)
-        keys, texts = [one.request for one in asked], [one.text for one in asked]
-        return await self.redis.evalsha(self._loaded.get(script, ""), len(keys) + 1, gate, *keys, *texts)
+
+    async def _send(self, script: str, gate: str, asked: Sequence[Asked]) -> Any:
+        return await self.redis.evalsha(self._loaded.get(script, ""), len(asked) + 1, gate, *_arguments(asked))
 
     async def _accounts(self, tenants: Sequence[str]) -> list[Account]:
         pipeline = self.redis.pipeline(transaction=False)
@@ -218,6 +238,10 @@ def _request(tenant: str, request_id: str) -> str:
 def lua(name: str) -> str:
     """A script's text."""
     return files("services.cost_meter").joinpath(f"{name}.lua").read_text()
+
+
+def _arguments(asked: Sequence[Asked]) -> Sequence[str]:
+    return [*[one.request for one in asked], *[one.text for one in asked]]
 
 
 class WindowTexts:
