@@ -175,12 +175,10 @@ class CostMeter:
 
     async def _book_unreserved(self, record: RequestFinished, settlement: Settlement, context: Context) -> None:
         """What was spent is booked, though the ledger has forgotten that it was reserved."""
-        tenant = self.tenants.get(record.tenant)
         log.warning("%s/%s cost %d nano-dollars and is not in the ledger", record.tenant, record.request_id, record.cost_nano)
-        if tenant is not None:
-            windows = self.tenants.windows(tenant, subjects_of(record), context.timestamp_ms)
-            await self._ledger.restore([unreserved(settlement, windows, context.timestamp_ms)])
-            await self._ledger.settle(settlement)
+        windows = self.tenants.windows(record.tenant, subjects_of(record), context.timestamp_ms)
+        await self._ledger.restore([unreserved(settlement, windows, context.timestamp_ms)])
+        await self._ledger.settle(settlement)
 
     async def _decided(self, question: Question, context: Context) -> Output:
         tenant = self.tenants.get(question.request.tenant)
@@ -225,7 +223,7 @@ class CostMeter:
             request_id=request.request_id,
             fingerprint=question.fingerprint,
             proposal=proposal,
-            windows=self.tenants.windows(tenant, subjects_of(request), question.at_ms) if tenant and booked else (),
+            windows=self.tenants.windows(request.tenant, subjects_of(request), question.at_ms) if booked else (),
             then=then,
             round=question.round,
             at_ms=question.at_ms,

@@ -15,6 +15,7 @@ from services.cost_meter.budget import HOUR_MS, Caps, Subjects, Window
 BUSY: Final = 16_384
 """Tenants whose caps, and subjects whose windows, are kept ready; beyond that all are made anew."""
 
+_NO_CAPS: Final = Caps(TenantConfigured(tenant=""))
 
 _PARTS: Final = (
     "caps",
@@ -54,10 +55,13 @@ class Tenants(Table[TenantConfigured]):
         parts = {name: self._shared.setdefault(part, part) for name in _PARTS if (part := getattr(tenant, name)) is not None}
         return replace(tenant, tenant=sys.intern(tenant.tenant), **parts)
 
-    def windows(self, tenant: TenantConfigured, subjects: Subjects, at_ms: int) -> tuple[Window, ...]:
-        """Every counter a request of this moment (epoch milliseconds) is booked in; the very same ones for the next of its subjects."""
-        caps = self.caps(tenant)
-        key = (tenant.tenant, at_ms // HOUR_MS, *[subjects[scope] for scope in caps.scopes])
+    def windows(self, tenant: str, subjects: Subjects, at_ms: int) -> tuple[Window, ...]:
+        """Every counter a request of this moment (epoch milliseconds) is booked in, by the caps of now; the very same ones for the
+        next of its subjects. A tenant that is gone has those that every tenant has.
+        """
+        configured = self.rows.get(tenant)
+        caps = _NO_CAPS if configured is None else self.caps(configured)
+        key = (tenant, at_ms // HOUR_MS, *[subjects[scope] for scope in caps.scopes])
         known = self._windows.get(key)
         if known is not None and known[0] is caps:
             return known[1]
