@@ -118,6 +118,7 @@ class LedgerKeeper:
                 self._ledger.doubt()
                 started_ms = self._clock.now_ms()
                 rebuilt = await self._play_all()
+                await self._history.rest()
                 opened = await gate.open(run_id, started_ms)
             finally:
                 done.set()
@@ -128,8 +129,9 @@ class LedgerKeeper:
         return rebuilt if opened else None
 
     async def _play_all(self) -> Rebuilt:
-        empty = not await self._ledger.tenants()
         since_ms = await self._since()
+        # Whoever was kept out at the gate may have named its tenant in an emptied ledger again; the mark only a keeper makes.
+        empty = since_ms is None
         if empty and not self._trust_log and not await self._history.whole():
             raise NotRebuiltError(
                 "it is empty, and the log no longer has its beginning: restore a copy of its Redis, "

@@ -38,7 +38,7 @@ from services.cost_meter.ports import (
     Settlement,
     Unsettled,
 )
-from services.cost_meter.redis_gate import GATE, Gate
+from services.cost_meter.redis_gate import GATE, Gate, ShutError
 
 UNCAPPED: Final = 2**62
 """The limit of a counter without a cap: it keeps the 64-bit counters from overflowing."""
@@ -67,7 +67,8 @@ class RedisLedger:
     A call that Redis did not answer may have had its effect, once.
     """
 
-    def __init__(self, url: str, *, keep_ms: int) -> None:
+    def __init__(self, url: str, *, keep_ms: int, opens_within_s: float = 0.0) -> None:
+        """`opens_within_s`: so long a call that met a shut gate waits for its keeper to open it, before it fails."""
         # One more try at once, for a connection that broke while idle; the scripts are idempotent.
         self.redis = Redis.from_url(
             url,
@@ -78,6 +79,7 @@ class RedisLedger:
         )
         self.gate = Gate(self.redis)
         self._keep_ms = keep_ms
+        self._opens_within_s = opens_within_s
         names = ("reserve", "settle", "restore")
         self._scripts = {name: files("services.cost_meter").joinpath(f"{name}.lua").read_text() for name in names}
         self._loaded: dict[str, str] = {}
@@ -92,10 +94,10 @@ class RedisLedger:
         await self.redis.aclose()
 
     async def reserve(self, reservation: Reservation) -> Answer:
-        return _answer(await self._call(_reserve_call(reservation, self._keep_ms)), reservation)
+        return _answer(await self._passed(_reserve_call(reservation, self._keep_ms)), reservation)
 
     async def settle(self, settlement: Settlement) -> Settled | Unsettled:
-        return _settled(await self._call(_settle_call(settlement, self._keep_ms, GATE)))
+        return _settled(await self._passed(_settle_call(settlement, self._keep_ms, GATE)))
 
     async def restore(self, restorations: Sequence[Restoration], *, gate: str = GATE) -> None:
         """`gate`: the key that must be there for it to have an effect."""
@@ -104,6 +106,15 @@ class RedisLedger:
     async def settle_all(self, settlements: Sequence[Settlement], *, gate: str) -> Sequence[Settled | Unsettled]:
         """In one go; `gate` as above."""
         return list(map(_settled, await self._all([_settle_call(settlement, self._keep_ms, gate) for settlement in settlements])))
+
+    async def _passed(self, call: Call) -> Any:
+        """Whoever tries again with growing pauses comes seconds after the gate was opened, and so do all behind him."""
+        try:
+            return await self._call(call)
+        except ShutError:
+            if not self._opens_within_s or not await self.gate.opens(self._opens_within_s):
+                raise
+        return await self._call(call)
 
     async def _all(self, calls: Sequence[Call]) -> Sequence[Any]:
         results = await self._run(calls)
@@ -150,7 +161,7 @@ class RedisLedger:
     def _shut(self) -> RetryableError:
         self.doubt()
         self.gate.shut()
-        return RetryableError("store_unavailable", "the ledger is being held against the log")
+        return ShutError()
 
     async def _send(self, calls: Sequence[Call]) -> list[Any]:
         pipeline = self.redis.pipeline(transaction=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +226,41 @@ async def test_an_emptied_ledger_stays_closed_where_the_log_has_lost_its_beginni
 
     assert await trusting.rebuild()
     assert (await books.sums())["tenant total"] == (0, 100, 0, 10)
+
+
+async def test_an_emptied_ledger_in_which_a_late_caller_has_named_its_tenant_is_still_taken_for_emptied(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut() -> bool:
+        return False
+
+    await books.admit("r-1")
+    monkeypatch.setattr(books.history, "whole", cut)
+    books.redis.empty()
+    for _ in range(3):  # a broken connection; the shut gate; and, in doubt since, the tenant's name before the gate is looked at
+        with pytest.raises(RetryableError):
+            await books.admit("r-2")
+
+    with pytest.raises(NotRebuiltError, match="DAYTWO_LEDGER_TRUST_LOG"):
+        await rebuilt(books)
+
+
+async def test_a_call_that_met_a_shut_gate_goes_on_when_it_opens_and_not_after_its_own_growing_pauses(books: Books) -> None:
+    patient = RedisLedger(books.redis.url, keep_ms=KEEP_MS, opens_within_s=5.0)
+    await patient.start()
+    keeper = LedgerKeeper(patient, History(books.broker.reader(), SystemClock()), SystemClock())
+    await books.admit("r-1")
+    await patient.redis.delete(GATE)
+
+    waiting = asyncio.create_task(patient.reserve(books.wanted("r-2")))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await keeper.start()
+    answer = await waiting
+
+    assert isinstance(answer, Decided)
+    await keeper.stop()
+    await patient.stop()
 
 
 async def test_a_counter_that_is_not_what_is_open_keeps_the_gate_closed(books: Books) -> None:
