@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -21,10 +21,9 @@ from daytwo.errors import RetryableError
 from daytwo.records import TenantConfigured
 from services.cost_meter.budget import Caps, Window
 from services.cost_meter.history import Admitted, Ended, History
-from services.cost_meter.ports import Settled, Unsettled
-from services.cost_meter.redis_gate import LOCK
-from services.cost_meter.redis_holdings import differences, oldest_open_ms, settled_in_total
-from services.cost_meter.redis_ledger import RedisLedger, unavailable
+from services.cost_meter.ports import Restoration, Settled, Settlement, Unsettled
+from services.cost_meter.redis_gate import LOCK, Gate
+from services.cost_meter.redis_ledger import unavailable
 from services.cost_meter.restoring import admitted_again, unreserved
 from services.cost_meter.tenants import Tenants
 
@@ -61,12 +60,36 @@ class Rebuilt:
     seconds: float = 0.0
 
 
+class KeptLedger(Protocol):
+    """What the keeper needs of the ledger (redis_ledger.py). `gate` of a call: the key that must be there for it to have an effect."""
+
+    @property
+    def gate(self) -> Gate: ...
+
+    def doubt(self) -> None: ...
+
+    async def restore(self, restorations: Sequence[Restoration], *, gate: str) -> None: ...
+
+    async def settle_all(self, settlements: Sequence[Settlement], *, gate: str) -> Sequence[Settled | Unsettled]: ...
+
+
+class Holdings(Protocol):
+    """What the ledger's open requests hold (redis_holdings.py)."""
+
+    async def oldest_open_ms(self) -> int | None: ...
+
+    async def differences(self) -> list[str]: ...
+
+    async def settled_in_total(self, tenants: Sequence[str]) -> Mapping[str, int]: ...
+
+
 class LedgerKeeper:
     """Runs from `start` to `stop`, beside the handlers."""
 
-    def __init__(self, ledger: RedisLedger, history: History, clock: Clock, *, trust_log: bool = False) -> None:
+    def __init__(self, ledger: KeptLedger, holdings: Holdings, history: History, clock: Clock, *, trust_log: bool = False) -> None:
         """`trust_log`: an emptied ledger is opened although the log no longer has its beginning; older sums are then gone."""
         self._ledger = ledger
+        self._holdings = holdings
         self._history = history
         self._clock = clock
         self._trust_log = trust_log
@@ -152,7 +175,7 @@ class LedgerKeeper:
         marked_ms = await self._ledger.gate.marked()
         if marked_ms is None:
             return None
-        oldest_ms = await oldest_open_ms(self._ledger)
+        oldest_ms = await self._holdings.oldest_open_ms()
         return min(marked_ms, marked_ms if oldest_ms is None else oldest_ms) - MARGIN_MS
 
     async def _play(self, tenants: Tenants, rebuilt: Rebuilt) -> None:
@@ -174,9 +197,9 @@ class LedgerKeeper:
 
     async def _compare(self, rebuilt: Rebuilt, *, whole: bool) -> None:
         """What is reserved must be what is open; and where all was played, what is settled the sum of it."""
-        wrong = await differences(self._ledger)
+        wrong = await self._holdings.differences()
         if whole:
-            settled = await settled_in_total(self._ledger, list(rebuilt.settled_nano))
+            settled = await self._holdings.settled_in_total(list(rebuilt.settled_nano))
             wrong += [
                 f"{name}: {settled.get(name, 0)} nano-dollars settled, {nano} on the log"
                 for name, nano in rebuilt.settled_nano.items()

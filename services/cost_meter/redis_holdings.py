@@ -24,6 +24,22 @@ class Holding(NamedTuple):
     """Keys."""
 
 
+class RedisHoldings:
+    """Holdings (keeper.py) of a ledger in Redis."""
+
+    def __init__(self, ledger: RedisLedger) -> None:
+        self._ledger = ledger
+
+    async def oldest_open_ms(self) -> int | None:
+        return await oldest_open_ms(self._ledger)
+
+    async def differences(self) -> list[str]:
+        return await differences(self._ledger)
+
+    async def settled_in_total(self, tenants: Sequence[str]) -> Mapping[str, int]:
+        return await settled_in_total(self._ledger, tenants)
+
+
 async def oldest_open_ms(ledger: RedisLedger) -> int | None:
     """When the oldest open request was decided, epoch milliseconds; None: none is open."""
     oldest: list[int] = []
