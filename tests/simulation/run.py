@@ -223,6 +223,7 @@ class Play:
             self._loop.now > self._last_fault_s
             and all(task.done() for task in self._asking)
             and not any(process.paused for process in cluster.processes.values())
+            and cluster.ledger.is_open
             and not cluster.behind()
         )
 
@@ -233,7 +234,7 @@ class Play:
 
     def _judge(self, quiet: bool) -> None:
         view = self.view()
-        ledger = ledger_view(at_once(self.cluster.memory.accounts()), {})
+        ledger = ledger_view(at_once(self.cluster.ledger.memory.accounts()), {})
         if not quiet:
             self.violations += self._backlog()
         differ = list(differences(view, ledger))
