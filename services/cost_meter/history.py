@@ -47,7 +47,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """One record of request-finished that has a fingerprint."""
+    """One record of request-finished that has a fingerprint, and is not a refusal at the door."""
 
     settlement: Settlement
     subjects: Subjects
@@ -183,7 +183,9 @@ def _admissions() -> Projection[Any]:
 @cache
 def _ends() -> Projection[Any]:
     counts = {"input_tokens": True, "output_tokens": True}
-    return Projection(REQUEST_FINISHED, {**_IDS, "fingerprint": True, "cost_nano": True, "usage": counts, "attempts": True})
+    return Projection(
+        REQUEST_FINISHED, {**_IDS, "fingerprint": True, "submission": True, "cost_nano": True, "usage": counts, "attempts": True}
+    )
 
 
 def _subjects(value: Mapping[str, str]) -> Subjects:
@@ -207,7 +209,7 @@ def _admitted(raw: Raw) -> Admitted | None:
 
 def _ended(raw: Raw) -> Ended | None:
     value = _ends().read(raw.value or b"")
-    if value is None or not value["fingerprint"]:
+    if value is None or not value["fingerprint"] or value["submission"]:
         return None
     settlement = Settlement(
         tenant=value["tenant"],

@@ -141,8 +141,8 @@ class CostMeter:
         return [await self._decided(question, context)]
 
     async def settle(self, record: RequestFinished, context: Context) -> Sequence[Output]:
-        """Books what a request has cost. One that was never accepted has no fingerprint, and nothing reserved."""
-        if not record.fingerprint:
+        """Books what a request has cost. A refusal at the door books nothing: what is reserved under its id is for a copy that was let in."""
+        if not record.fingerprint or record.submission:
             return []
         attempts = tuple((attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts)
         tokens = record.usage.input_tokens + record.usage.output_tokens

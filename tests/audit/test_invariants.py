@@ -456,3 +456,11 @@ def test_of_two_results_in_a_partition_the_offset_decides_whatever_the_clocks_sa
     first = view.requests["acme", "r1"].first
     assert first is not None
     assert first.outcome == "expired"
+
+
+def test_a_request_that_was_refused_at_the_door_and_then_let_in_is_lost_where_its_road_ends_in_silence() -> None:
+    log = Log()
+    log.write(finished("r1", outcome="refused", reason="overloaded", cost=0, attempts=(), submission="cd" * 16))
+    log.write(accepted("r1"), admitted("r1"))
+
+    assert rules(log, now_ms=log.now_ms + 10 * MINUTE_MS) == ["lost"]

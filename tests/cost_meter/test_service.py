@@ -373,3 +373,14 @@ async def test_the_lane_batch_is_reserved_at_its_discount() -> None:
     await follow(there.meter.prices, PRICE_CONFIGURED, price(batch_discount_permille=500))
 
     assert (await there.admission(lane="batch")).reserved_nano == WORST // 2
+
+
+async def test_a_refusal_at_the_door_does_not_settle_what_a_copy_that_was_let_in_has_reserved() -> None:
+    there = await world()
+    await there.admit()
+
+    await there.end(outcome="refused", reason="overloaded", submission="cd" * 16)
+    assert await there.total() == {"settled_nano": 0, "reserved_nano": WORST}
+    await there.end(offset=8, cost_nano=30)
+
+    assert await there.total() == {"settled_nano": 30, "reserved_nano": 0}

@@ -58,7 +58,7 @@ CONFIGURATION_DELAY_MS: Final = 30_000
 
 def lost(view: View, *, now_ms: int, grace_ms: int) -> Iterator[Violation]:
     for (tenant, request_id), request in view.accepted():
-        if request.first is None and request.deadline_ms + grace_ms < now_ms:
+        if not request.has_ended and request.deadline_ms + grace_ms < now_ms:
             late_s = (now_ms - request.deadline_ms) / 1000
             yield Violation(rule="lost", ids=(request_id, tenant), detail=f"no result {late_s:.0f} s after its deadline")
 

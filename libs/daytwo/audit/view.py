@@ -84,7 +84,7 @@ class End(NamedTuple):
     said: int = 0
     """Of the answer's text."""
     at_door: bool = False
-    """Given by ingest: the request was not accepted."""
+    """Given by ingest: this record of the request was not accepted. It settles nothing."""
 
 
 @dataclass(slots=True)
@@ -122,6 +122,11 @@ class Request:
     """Further results."""
     contradictions: int = 0
     """Of these, results of another class than the first."""
+
+    @property
+    def has_ended(self) -> bool:
+        """For one that was accepted: refused at the door, as a copy of it may have been, it is on its road still."""
+        return self.first is not None and not (self.first.at_door and self.settling is None)
 
     def booked(self) -> Iterator[tuple[str, int]]:
         """The attempts that its results list, each once: id and nano-dollars."""
@@ -293,7 +298,7 @@ class View:
             request.contradictions += CLASSES[request.first.outcome] != CLASSES[end.outcome]
             if _counts_before(end, request.first):
                 request.first = end
-        if record.fingerprint and end.fingerprint == request.fingerprint:
+        if record.fingerprint and not end.at_door and end.fingerprint == request.fingerprint:
             self._settle(request, end)
 
     @staticmethod
