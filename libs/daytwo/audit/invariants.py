@@ -85,7 +85,8 @@ def out_of_order(view: View) -> Iterator[Violation]:
     """Requests of one session that were accepted, or admitted, in another order than they were submitted.
 
     That is as far as a session's order goes: from there on equal questions meet, not requests of a session. Of records that were
-    written twice the first counts; one that was submitted twice has no place of its own. Only places of one partition are compared.
+    written twice the first counts; one that was submitted twice has no place of its own, and one that waited at a limit lets others
+    pass. Only places of one partition are compared.
     """
     sessions: dict[tuple[str, str], list[Request]] = defaultdict(list)
     for _, request in view.accepted():
@@ -93,7 +94,9 @@ def out_of_order(view: View) -> Iterator[Violation]:
             sessions[request.key[0], request.session].append(request)
     for requests in sessions.values():
         yield from _overtaken([(r.submitted_at, r.accepted_at, r) for r in requests if r.submitted_at and r.accepted_at], "accepted")
-        yield from _overtaken([(r.accepted_at, r.admitted_at, r) for r in requests if r.accepted_at and r.admitted_at], "admitted")
+        yield from _overtaken(
+            [(r.accepted_at, r.admitted_at, r) for r in requests if r.accepted_at and r.admitted_at and not r.waited], "admitted"
+        )
 
 
 def _overtaken(requests: Sequence[tuple[Place, Place, Request]], what: str) -> Iterator[Violation]:

@@ -112,6 +112,8 @@ class Request:
     """The moment that chose the windows of the caps; 0: when it was accepted."""
     reserved_nano: int = 0
     reserved_tokens: int = 0
+    waited: bool = False
+    """At a limit, until there was room: others of its session may have gone first."""
     first: End | None = None
     """Its result: the first in the log."""
     settling: End | None = None
@@ -255,6 +257,7 @@ class View:
             request.fingerprint = hash(record.fingerprint)
             request.admitted_at = place
             request.booked_ms = admission.at_ms
+            request.waited |= admission.round > 1 and not admission.cache_only
             request.reserved_nano, request.reserved_tokens = admission.reserved_nano, admission.reserved_tokens
 
     def take_started(self, record: AttemptStarted, place: Place) -> None:
