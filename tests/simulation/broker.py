@@ -40,6 +40,7 @@ class SimulatedBroker(MemoryBroker):
         self._awaited: dict[str, list[asyncio.Future[None]]] = defaultdict(list)
         self._members: list[SimulatedGroupReader] = []
         self.on_write: Callable[[Raw], None] = lambda raw: None
+        self.on_read: Callable[[str, Sequence[Raw]], None] = lambda group, raws: None
         self.on_commit: Callable[[str, Partition, int, int], None] = lambda group, partition, before, offset: None
 
     def sender(self) -> Sender:
@@ -318,6 +319,7 @@ class SimulatedGroupReader(_Positions):
         if self.epoch != epoch:
             self._at.update({p: self._broker.offsets.get((self.member_of.name, p), 0) for p in self._at})
             return []
+        self._broker.on_read(self.member_of.name, found)
         return found
 
     def tenure(self, partition: Partition) -> int:

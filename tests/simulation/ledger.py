@@ -136,7 +136,7 @@ class GateTwin(Gate):
     """The gate as one process sees it."""
 
     def __init__(self, remote: Remote, kept: KeptLedger, token: str) -> None:
-        super().__init__(cast(Any, None))
+        super().__init__(cast("Any", None))
         self._remote = remote
         self._kept = kept
         self._token = token

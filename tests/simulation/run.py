@@ -16,7 +16,7 @@ from daytwo.audit.offsets import Outputs, unfinished
 from daytwo.audit.reading import IN_CAUSAL_ORDER, take
 from daytwo.audit.report import judge
 from daytwo.audit.view import View
-from daytwo.broker import Outgoing, Partition
+from daytwo.broker import Outgoing, Partition, Raw
 from daytwo.client import Client, ClientError
 from daytwo.codec import decode
 from daytwo.errors import RetryableError
@@ -26,6 +26,7 @@ from daytwo.records import (
 from daytwo.topics import DOCUMENT_FINISHED
 from services.cost_meter.ledger_view import ledger_view
 from tests.simulation.cluster import SERVICES, Cluster, Parts
+from tests.simulation.door import Door
 from tests.simulation.faults import STRIKES
 from tests.simulation.loop import EPOCH_MS, Process, SimulatedLoop
 from tests.simulation.network import at_once
@@ -90,7 +91,9 @@ class Play:
         self._clients: dict[str, Client] = {}
         self._seen: list[tuple[str, RequestFinished]] = []
         self._last_fault_s = 0.0
-        cluster.broker.on_write = self._outputs.take
+        self._door = Door()
+        cluster.broker.on_write = self._written
+        cluster.broker.on_read = self._door.handed
         cluster.broker.on_commit = self._committed
 
     async def all(self) -> None:
@@ -227,6 +230,10 @@ class Play:
             and not cluster.behind()
         )
 
+    def _written(self, raw: Raw) -> None:
+        self._outputs.take(raw)
+        self._door.take(raw)
+
     def _committed(self, group: str, partition: Partition, before: int, offset: int) -> None:
         for raw in self.cluster.broker.logs[partition][before:offset]:
             if self._outputs.unfinished(group, raw):
@@ -242,7 +249,9 @@ class Play:
         clocks_ms = sum(abs(skew) for skew in self.cluster.skews.values())
         report = judge(view, differ, now_ms=far_ms, grace_ms=0, with_ledger=True, clocks_ms=clocks_ms)
         self.violations += [*report.violations, *against_bill(view, self.cluster.providers.bill), *self._otherwise(view)]
-        self.violations += self._index(view)
+        self.violations += [*self._index(view), *self._room()]
+        if not self.cluster.skews:  # what a predecessor may have let in is told by the time
+            self.violations += self._door.violations()
 
     def view(self) -> View:
         """What the audit would see."""
@@ -259,6 +268,10 @@ class Play:
         for task in self._asking:
             if not task.done():
                 yield Violation(rule="backlog", ids=("client",), detail="a client still waits")
+
+    def _room(self) -> Iterator[Violation]:
+        for difference in self.cluster.ledger.differences():
+            yield Violation(rule="room_kept", ids=("ledger",), detail=difference)
 
     def _index(self, view: View) -> Iterator[Violation]:
         """Sources of which the index holds two versions, or a version in part, though all is done."""
@@ -299,6 +312,8 @@ class Play:
 
 SIMULATED_RULES: Final = {
     "backlog": "a bounded time after the last fault nothing is left to do",
+    "decided_twice": "a request is let in or refused as one too many, and what was let in is not refused afterwards",
+    "room_kept": "the ledger's counters hold what is open, and nothing else",
     "index_differs": "the index holds one version of a source, whole",
     "told_otherwise": "a client is told the first result on the log",
 }

@@ -15,7 +15,8 @@ AskKind = Literal[
     "plain", "session", "equal", "grounded", "fresh", "uncached", "short", "invalid", "no_model", "stranger", "poor", "signed", "unsigned",
     "forged", "garbage", "reused", "repeat", "document", "removal", "neighbour", "tokens", "crowd", "hourly", "thrifty", "several", "rush",
 ]  # fmt: skip
-"""tokens to several: of tenants with caps of that kind (submissions.py). rush: for a deployment that takes one at a time. reused: the id of the first request with other content. repeat: the first request again, byte for byte."""
+"""tokens to several: of tenants with caps of that kind (submissions.py). rush: for a deployment that takes one at a time. reused: the id
+of the first request with other content. repeat: the first request again, byte for byte."""
 
 SERVICES: Final = ("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router")
 
@@ -80,20 +81,29 @@ def scenario(seed: int) -> Scenario:
     """The scenario of a seed."""
     rng = Random(f"scenario {seed}")
     asks = tuple(Ask(number, kind, at_s) for number, (kind, at_s) in enumerate(_asks(rng)))
-    replicas = tuple((service, 2) for service in SERVICES if rng.random() < 0.15)
+    rush = asks[0].kind == "rush"
+    replicas = tuple((service, 2) for service in SERVICES if rng.random() < (0.7 if rush and service == "ingest" else 0.15))
     faults = tuple(_fault(rng, number, dict(replicas)) for number in range(rng.choice((0, 1, 1, 2, 2, 3, 4))))
+    if rush and rng.random() < 0.7:
+        faults += (_at_the_door(rng, len(faults)),)
     return Scenario(seed, asks, faults, replicas, idempotent=rng.random() < 0.3)
 
 
 def _asks(rng: Random) -> list[tuple[AskKind, float]]:
     """Mostly of all kinds; sometimes many at one cap, and seldom more than a deployment can answer."""
     theme = rng.random()
-    if theme < 0.05:
+    if theme < 0.06:
         return [("rush", round(0.3 + number * 0.2 * (0.5 + rng.random()), 3)) for number in range(rng.randint(9, 13))]
     if theme < 0.30:
         kinds: list[tuple[AskKind, int]] = [(rng.choice(_CAPPED), 5), (rng.choice(_CAPPED), 1), ("repeat", 1)]
         return [(_pick(rng, kinds), _moment(rng)) for _ in range(rng.randint(3, 6))]
     return [(_pick(rng, _ASKS), _moment(rng)) for _ in range(rng.randint(2, 6))]
+
+
+def _at_the_door(rng: Random, number: int) -> Fault:
+    """What has been decided by one ingest comes to another, that knows the queue as well."""
+    kind, what = rng.choice((("kill", "ingest-0"), ("rebalance", "ingest"), ("rewind", "ingest"), ("scale_up", "ingest")))
+    return Fault(number, kind, what, round(1.5 + rng.random() * 2.5, 3), 0.0, float(rng.choice((1, 3, 5))))
 
 
 def _moment(rng: Random) -> float:
