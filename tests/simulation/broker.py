@@ -186,8 +186,8 @@ class _Positions:
         return await self._call("ends", lambda: {partition: len(self._broker.logs[partition]) for partition in partitions})
 
     def _there(self) -> bool:
-        logs = self._broker.logs
-        return any(len(logs[partition]) > at for partition, at in self._at.items() if partition not in self._paused)
+        logs, paused = self._broker.logs, self._paused
+        return any(len(logs[partition]) > at and partition not in paused for partition, at in self._at.items())
 
     def _take(self, most: int) -> list[Raw]:
         """In log order within a partition; between partitions in any."""

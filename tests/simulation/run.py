@@ -32,7 +32,7 @@ from tests.simulation.loop import EPOCH_MS, Process, SimulatedLoop
 from tests.simulation.network import at_once
 from tests.simulation.scenario import Ask, Fault, Scenario
 from tests.simulation.story import Story
-from tests.simulation.submissions import DEPLOYMENTS, KEY, NO_REPEAT, PRICES, QUESTIONS, RAW, TENANTS, id_of, tenant_of
+from tests.simulation.submissions import KEY, NO_REPEAT, QUESTIONS, RAW, configuration, id_of, tenant_of
 
 TIMEOUT_S: Final = 20.0
 WITHIN_S: Final = 75.0
@@ -132,7 +132,7 @@ class Play:
                 self.cluster.deaths.setdefault(fault.what, []).append(int(fault.strength))
             elif fault.kind == "poison" and self.scenario.asks:
                 self.cluster.poison[fault.what] = id_of(self.scenario.asks[0])
-        self.cluster.write(*TENANTS.values(), *DEPLOYMENTS.values(), *PRICES, at_ms=EPOCH_MS - 3_600_000)
+        self.cluster.write(*configuration(self.scenario.asks), at_ms=EPOCH_MS - 3_600_000)
 
     async def _open_clients(self) -> None:
         for tenant in sorted({tenant_of(ask) for ask in self.scenario.asks}):

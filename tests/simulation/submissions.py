@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from daytwo.broker import Outgoing, outgoing
@@ -19,6 +19,7 @@ from daytwo.records import (
     TenantConfigured,
     TokenCap,
 )
+from daytwo.topic import Record
 from tests.simulation.loop import EPOCH_MS
 from tests.simulation.scenario import Ask
 
@@ -153,4 +154,16 @@ def _price(name: str) -> PriceConfigured:
     )
 
 
-PRICES: Final = [_price(name) for name in DEPLOYMENTS]
+def configuration(asks: Sequence[Ask]) -> Iterator[Record]:
+    """What those who ask need: every service reads all of it at each start, which is a good part of a run."""
+    tenants = {tenant_of(ask) for ask in asks}
+    yield from (configured for name, configured in TENANTS.items() if name in tenants)
+    narrow, cheap = any(ask.kind == "rush" for ask in asks), bool(tenants & {"thrifty", "several"})
+    for name in ("east", "west", *["cheap"] * cheap, *["narrow"] * narrow):
+        "east",
+        "west",
+        *("narrow" for ask in asks if ask.kind == "rush"),
+        *("cheap" for name in ("thrifty", "several") if name in tenants),
+    }
+        yield DEPLOYMENTS[name]
+        yield _price(name)
