@@ -160,10 +160,5 @@ def configuration(asks: Sequence[Ask]) -> Iterator[Record]:
     yield from (configured for name, configured in TENANTS.items() if name in tenants)
     narrow, cheap = any(ask.kind == "rush" for ask in asks), bool(tenants & {"thrifty", "several"})
     for name in ("east", "west", *["cheap"] * cheap, *["narrow"] * narrow):
-        "east",
-        "west",
-        *("narrow" for ask in asks if ask.kind == "rush"),
-        *("cheap" for name in ("thrifty", "several") if name in tenants),
-    }
         yield DEPLOYMENTS[name]
         yield _price(name)
