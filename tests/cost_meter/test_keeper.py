@@ -246,6 +246,28 @@ async def test_an_emptied_ledger_in_which_a_late_caller_has_named_its_tenant_is_
         await rebuilt(books)
 
 
+async def test_a_rebuilding_of_an_emptied_ledger_that_broke_off_is_taken_up_by_the_next(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks_off(*_: Any) -> None:
+        raise RetryableError("store_unavailable", "Kafka is away")
+
+    for name in ("r-1", "r-2"):
+        await books.admit(name)
+    await books.end("r-1")
+    before = await books.sums()
+    books.redis.empty()
+    with monkeypatch.context() as away:
+        away.setattr(books.keeper, "_compare", breaks_off)
+        for _ in range(2):  # the first meets a broken connection
+            with pytest.raises(RetryableError):
+                await books.keeper.rebuild()
+
+    await rebuilt(books)
+
+    assert await books.sums() == before
+
+
 async def test_a_call_that_met_a_shut_gate_goes_on_when_it_opens_and_not_after_its_own_growing_pauses(books: Books) -> None:
     patient = RedisLedger(books.redis.url, keep_ms=KEEP_MS, opens_within_s=5.0)
     await patient.start()
