@@ -18,8 +18,7 @@ from redis.exceptions import RedisError
 
 from daytwo.clock import Clock
 from daytwo.errors import RetryableError
-from daytwo.records import TenantConfigured
-from services.cost_meter.budget import Caps, Window
+from services.cost_meter.budget import Window
 from services.cost_meter.history import Admitted, Ended, History
 from services.cost_meter.ports import Restoration, Settled, Settlement, Unsettled
 from services.cost_meter.redis_gate import LOCK, Gate
@@ -221,15 +220,10 @@ def _count(rebuilt: Rebuilt, ended: Sequence[Ended], results: Sequence[Settled |
 
 
 def _windows(one: Admitted | Ended, tenants: Tenants) -> Sequence[Window]:
-    """The counters by the caps of now; a tenant that is gone has those every tenant has."""
+    """The counters by the caps of now."""
     tenant = one.tenant if isinstance(one, Admitted) else one.settlement.tenant
     at_ms = one.admission["at_ms"] or one.timestamp_ms if isinstance(one, Admitted) else one.timestamp_ms
-    configured = tenants.get(tenant)
-    caps = _NO_CAPS if configured is None else tenants.caps(configured)
-    return caps.windows(one.subjects, at_ms)
-
-
-_NO_CAPS: Final = Caps(TenantConfigured(tenant=""))
+    return tenants.caps_of(tenant).windows(one.subjects, at_ms)
 
 
 async def _chunks(batches: AsyncIterator[Sequence[T]]) -> AsyncIterator[Sequence[T]]:

@@ -32,6 +32,8 @@ _PARTS: Final = (
     "unpriced_bound",
 )
 
+_NO_CAPS: Final = Caps(TenantConfigured(tenant=""))
+
 
 class Tenants(Table[TenantConfigured]):
     """Follows tenant-configured."""
@@ -52,6 +54,11 @@ class Tenants(Table[TenantConfigured]):
             return None
         parts = {name: self._shared.setdefault(part, part) for name in _PARTS if (part := getattr(tenant, name)) is not None}
         return replace(tenant, tenant=sys.intern(tenant.tenant), **parts)
+
+    def caps_of(self, name: str) -> Caps:
+        """A tenant that is gone has the counters that every tenant has."""
+        tenant = self.get(name)
+        return _NO_CAPS if tenant is None else self.caps(tenant)
 
     def caps(self, tenant: TenantConfigured) -> Caps:
         ready = self._ready.get(tenant.tenant)
