@@ -28,6 +28,8 @@ SESSION_S: Final = 8.0
 HEARTBEAT_S: Final = 0.3
 REQUEST_S: Final = 15.0
 ASLEEP_S: Final = 4.0
+STRAGGLES_S: Final = 7.0
+"""So late lands what is sent to a broker that is slow, whatever became of who sent it."""
 
 
 class SimulatedBroker(MemoryBroker):
@@ -138,9 +140,10 @@ class SimulatedSender:
         fate = "lost" if self._broker.down else network.fate(f"send {partition.topic}")
         now = network.loop.time()
         if fate != "lost":
-            land_at = self._landed[partition] = max(self._landed.get(partition, 0.0), now + network.delay())
+            late = network.rng.random() * STRAGGLES_S if fate == "slow" else 0.0
+            land_at = self._landed[partition] = max(self._landed.get(partition, 0.0), now + network.delay() + late)
             network.later(land_at - now, self._land, batch, part, fate == "unheard")
-        if fate != "fine":
+        if fate in ("lost", "unheard"):
             network.later(0.05 + network.rng.random() * 2.0, self._replace)
 
     def _land(self, batch: _Batch, part: Sequence[tuple[int, Outgoing]], unheard: bool) -> None:

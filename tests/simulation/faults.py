@@ -119,6 +119,12 @@ def _throttled(cluster: Cluster, fault: Fault) -> None:
     cluster.write(throttle)
 
 
+def _clock_jump(cluster: Cluster, fault: Fault) -> None:
+    """A process's clock is set, forwards or back, while it works."""
+    cluster.processes[fault.what].clock.skew_ms += int(fault.strength)
+    cluster.skews[fault.what] = cluster.skews.get(fault.what, 0) + int(fault.strength)
+
+
 def _down(down: bool) -> Callable[[Cluster, Fault], None]:
     def turn(cluster: Cluster, fault: Fault) -> None:
         cluster.broker.down = down
@@ -140,6 +146,7 @@ STRIKES: Final[dict[str, Strike]] = {
     "unheard": _trouble,
     "lost": _trouble,
     "slow": _trouble,
+    "clock_jump": _clock_jump,
     "broker_down": _for_a_while(_down(True), _down(False)),
     "away": _for_a_while(_away(True), _away(False)),
     "emptied": lambda cluster, fault: cluster.answers.lose_everything(),

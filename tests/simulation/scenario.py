@@ -84,6 +84,8 @@ def scenario(seed: int) -> Scenario:
     rush = asks[0].kind == "rush"
     replicas = tuple((service, 2) for service in SERVICES if rng.random() < (0.7 if rush and service == "ingest" else 0.15))
     faults = tuple(_fault(rng, number, dict(replicas)) for number in range(rng.choice((0, 1, 1, 2, 2, 3, 4))))
+    if rng.random() < 0.03:
+        faults += _lost_on_the_way(rng, len(faults))
     if rush and rng.random() < 0.7:
         faults += (_at_the_door(rng, len(faults)),)
     return Scenario(seed, asks, faults, replicas, idempotent=rng.random() < 0.3)
@@ -98,6 +100,14 @@ def _asks(rng: Random) -> list[tuple[AskKind, float]]:
         kinds: list[tuple[AskKind, int]] = [(rng.choice(_CAPPED), 5), (rng.choice(_CAPPED), 1), ("repeat", 1)]
         return [(_pick(rng, kinds), _moment(rng)) for _ in range(rng.randint(3, 6))]
     return [(_pick(rng, _ASKS), _moment(rng)) for _ in range(rng.randint(2, 6))]
+
+
+def _lost_on_the_way(rng: Random, number: int) -> tuple[Fault, Fault]:
+    """The ledger loses what it has just granted, while the log does not have it yet."""
+    at_s = 0.3 + rng.random() * 4
+    late = Fault(number, "slow", "send request-admitted", round(at_s, 3), 3.0, 0.6)
+    kind = rng.choice(("ledger_emptied", "ledger_older"))
+    return late, Fault(number + 1, kind, "", round(at_s + 0.3 + rng.random(), 3), round(0.2 + rng.random(), 3))
 
 
 def _at_the_door(rng: Random, number: int) -> Fault:
@@ -157,7 +167,7 @@ _FAULTS: Final[dict[str, tuple[int, Draw]]] = {
     "kill_all": (1, lambda rng, replicas: ("", 0.0, 1.0)),
     "unheard": (6, _calls(*_SENT, "commit", "ledger", "answers", "index")),
     "lost": (5, _calls(*_SENT, "commit", "ledger", "answers", "index", "read")),
-    "slow": (3, _calls("ledger", "answers", "index", "commit")),
+    "slow": (5, _calls("ledger", "answers", "index", "commit", "send request-", "send attempt-", "send request-admitted")),
     "broker_down": (3, lambda rng, replicas: ("", 0.5 + rng.random() * 5, 1.0)),
     "away": (4, lambda rng, replicas: (rng.choice(("ledger", "answers", "index")), 0.5 + rng.random() * 6, 1.0)),
     "emptied": (1, lambda rng, replicas: ("answers", 0.0, 1.0)),
@@ -170,6 +180,7 @@ _FAULTS: Final[dict[str, tuple[int, Draw]]] = {
     "ledger_emptied": (2, lambda rng, replicas: ("", 0.0, 1.0)),
     "ledger_restarted": (2, lambda rng, replicas: ("", 0.0, 1.0)),
     "ledger_older": (4, lambda rng, replicas: ("", 0.1 + rng.random() ** 2 * 5, 1.0)),
+    "clock_jump": (2, lambda rng, replicas: (_process(rng, replicas), 0.0, rng.choice((-7000.0, -900.0, 900.0, 7000.0)))),
     "cap_lowered": (3, lambda rng, replicas: (rng.choice(("poor", *_CAPPED)), 0.0, 1.0)),
     "tenant_gone": (2, lambda rng, replicas: (rng.choice(("acme", *_CAPPED)), rng.choice((0.5, 3.0, 100.0)), 1.0)),
     "throttled": (2, lambda rng, replicas: (rng.choice(("acme", *_CAPPED)), 0.5 + rng.random() * 5, 1.0)),
