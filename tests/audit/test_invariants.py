@@ -378,6 +378,15 @@ def test_requests_of_one_session_that_overtake_each_other_are_told(order: tuple[
     assert rules(log) == expected
 
 
+def test_a_request_that_waited_at_a_limit_may_be_overtaken_by_the_next_of_its_session() -> None:
+    log = Log()
+    for request_id in ("r1", "r2"):
+        log.write(submitted(request_id, session="s"), accepted(request_id, session="s"))
+    log.write(admitted("r2"), admitted("r1", round=4), finished("r1", cost=0), finished("r2", cost=0))
+
+    assert rules(log) == []
+
+
 def test_an_answer_that_no_attempt_gave_is_told() -> None:
     log = Log()
     log.answered("r")
