@@ -18,6 +18,9 @@ from services.cost_meter.settings import Settings
 OPENS_WITHIN_S: Final = 5.0
 """Longer than a rebuilding mostly takes."""
 
+LANDS_S: Final = 1.0
+"""A sender that lost its broker tries again sooner."""
+
 
 def build(world: World) -> Service:
     settings = Settings.from_env(world.env)

@@ -67,6 +67,8 @@ class KeptLedger(Protocol):
 
     def doubt(self) -> None: ...
 
+    async def tenants(self) -> Sequence[str]: ...
+
     async def restore(self, restorations: Sequence[Restoration], *, gate: str) -> None: ...
 
     async def settle_all(self, settlements: Sequence[Settlement], *, gate: str) -> Sequence[Settled | Unsettled]: ...
@@ -85,13 +87,17 @@ class Holdings(Protocol):
 class LedgerKeeper:
     """Runs from `start` to `stop`, beside the handlers."""
 
-    def __init__(self, ledger: KeptLedger, holdings: Holdings, history: History, clock: Clock, *, trust_log: bool = False) -> None:
-        """`trust_log`: an emptied ledger is opened although the log no longer has its beginning; older sums are then gone."""
+    def __init__(
+        self, ledger: KeptLedger, holdings: Holdings, history: History, clock: Clock, *, trust_log: bool = False, lands_s: float = 0.0
+    ) -> None:
+        """`lands_s`: how long what was granted before the gate was shut is given to reach the log. `trust_log`: an emptied ledger is
+        opened although the log no longer has its beginning; older sums are then gone."""
         self._ledger = ledger
         self._holdings = holdings
         self._history = history
         self._clock = clock
         self._trust_log = trust_log
+        self._lands_s = lands_s
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -166,7 +172,8 @@ class LedgerKeeper:
         rebuilt = Rebuilt(since_ms=since_ms)
         await self._history.begin(since_ms)
         await self._play(tenants, rebuilt)
-        # What was on its way to the log while it was read.
+        # What was on its way to the log.
+        await self._clock.sleep(self._lands_s)
         await self._play(tenants, rebuilt)
         await self._compare(rebuilt, before)
         return rebuilt

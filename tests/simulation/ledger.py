@@ -35,15 +35,20 @@ class _Turn:
 class KeptLedger:
     """What lasts of a Redis process, and of the next one."""
 
-    def __init__(self, memory: MemoryLedger, time: Callable[[], float]) -> None:
-        """`time`: seconds, of the ledger's own clock."""
+    def __init__(self, memory: MemoryLedger, time: Callable[[], float], admitted: Callable[[], set[str]]) -> None:
+        """`time`: seconds, of the ledger's own clock. `admitted`: ids that are on the log as admitted."""
         self.memory = memory
         self.run = 1
         self.is_open = False
         self.mark_ms: int | None = None
         self.turn: _Turn | None = None
         """Whose turn it is to hold it against the log."""
+        self.outrun: set[str] = set()
+        """Tenants of which a grant was forgotten that reached the log after the ledger was open again. Nobody can know of such a
+        grant: it counts from its end on."""
+        self._forgotten: set[tuple[str, str]] = set()
         self._time = time
+        self._admitted = admitted
 
     def passes(self, gate: str) -> bool:
         return self.is_open if gate == GATE else self.owner is not None
@@ -72,6 +77,9 @@ class KeptLedger:
         mine = self.owner == owner
         if mine:
             self.is_open, self.mark_ms, self.turn = True, mark_ms, None
+            on_log = self._admitted()
+            self.outrun |= {tenant for tenant, request_id in self._forgotten if request_id not in on_log}
+            self._forgotten.clear()
         return mine
 
     def mark(self, at_ms: int) -> None:
@@ -82,6 +90,7 @@ class KeptLedger:
 
     def empty(self) -> None:
         """As FLUSHALL."""
+        self._forgotten |= self._known()
         self.memory.books.clear()
         self.is_open, self.mark_ms, self.turn = False, None, None
 
@@ -98,12 +107,16 @@ class KeptLedger:
         books, mark_ms = copy.deepcopy(dict(self.memory.books)), self.mark_ms
 
         def go_back() -> None:
+            self._forgotten |= self._known() - {(tenant, request_id) for tenant, book in books.items() for request_id in book.requests}
             self.memory.books.clear()
             self.memory.books.update(books)
             self.mark_ms = mark_ms
             self.restart()
 
         return go_back
+
+    def _known(self) -> set[tuple[str, str]]:
+        return {(tenant, name) for tenant, book in self.memory.books.items() for name, entry in book.requests.items() if entry.amount}
 
     # what its open requests hold
 

@@ -37,6 +37,7 @@ from tests.simulation.submissions import KEY, NO_REPEAT, QUESTIONS, RAW, configu
 TIMEOUT_S: Final = 20.0
 WITHIN_S: Final = 75.0
 """From the last fault's end until nothing is left to do."""
+SUMS: Final = ("above_cap", "ledger_differs", "not_held", "held_after_end")
 GRAVEYARD: Final[list[Any]] = []
 """Dead tasks are kept for as long as the interpreter lives: their `finally` blocks must not run. Runs belong into child processes."""
 
@@ -248,10 +249,21 @@ class Play:
         far_ms = EPOCH_MS + int(self._loop.now * 1000) + 86_400_000
         clocks_ms = sum(abs(skew) for skew in self.cluster.skews.values())
         report = judge(view, differ, now_ms=far_ms, grace_ms=0, with_ledger=True, clocks_ms=clocks_ms)
-        self.violations += [*report.violations, *against_bill(view, self.cluster.providers.bill), *self._otherwise(view)]
+        self.violations += [
+            *self._answered_for(report.violations),
+            *against_bill(view, self.cluster.providers.bill),
+            *self._otherwise(view),
+        ]
         self.violations += [*self._index(view), *self._room()]
         if not self.cluster.skews:  # what a predecessor may have let in is told by the time
             self.violations += self._door.violations()
+
+    def _answered_for(self, found: Sequence[Violation]) -> Iterator[Violation]:
+        """All but the sums of a tenant of which the ledger lost a grant that was not on the log yet (guarantees.md, Money)."""
+        for violation in found:
+            outrun = violation.rule in SUMS and self.cluster.ledger.outrun & set(violation.ids)
+            if not outrun:
+                yield violation
 
     def view(self) -> View:
         """What the audit would see."""
