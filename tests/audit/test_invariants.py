@@ -242,6 +242,23 @@ def test_an_admission_above_the_cap_is_told() -> None:
     assert (violation.rule, violation.ids) == ("above_cap", ("r2", "acme"))
 
 
+def test_an_admission_that_a_slow_clock_dates_before_the_end_that_made_room_for_it_accuses_nobody() -> None:
+    log = Log()
+    log.write(tenant("acme", cap(100)))
+    log.now_ms += MINUTE_MS
+    began_ms = log.now_ms
+    log.write(accepted("r1"), accepted("r2"), admitted("r1", reserved=60), finished("r1", cost=10, attempts=()))
+    log.now_ms = began_ms  # by the clock of who admits the second
+    log.write(admitted("r2", reserved=60))
+
+    def above_cap(clocks_ms: int) -> list[Violation]:
+        every = invariants(now_ms=NOON_MS, grace_ms=0, clocks_ms=clocks_ms)
+        return [violation for invariant in every for violation in invariant(log.view()) if violation.rule == "above_cap"]
+
+    assert len(above_cap(0)) == 1
+    assert above_cap(10) == []
+
+
 def test_money_that_was_released_may_be_reserved_again() -> None:
     log = Log()
     log.write(tenant("acme", cap(100)))

@@ -43,9 +43,9 @@ class KeptLedger:
         self.mark_ms: int | None = None
         self.turn: _Turn | None = None
         """Whose turn it is to hold it against the log."""
-        self.outrun: set[str] = set()
-        """Tenants of which a grant was forgotten that reached the log after the ledger was open again. Nobody can know of such a
-        grant: it counts from its end on."""
+        self.outrun: set[tuple[str, str]] = set()
+        """Tenant and id of each grant that was forgotten and reached the log after the ledger was open again. Nobody can know of it: it
+        counts from its end on, and the same id with other content may have been granted meanwhile."""
         self._forgotten: set[tuple[str, str]] = set()
         self._time = time
         self._admitted = admitted
@@ -78,7 +78,7 @@ class KeptLedger:
         if mine:
             self.is_open, self.mark_ms, self.turn = True, mark_ms, None
             on_log = self._admitted()
-            self.outrun |= {tenant for tenant, request_id in self._forgotten if request_id not in on_log}
+            self.outrun |= {(tenant, request_id) for tenant, request_id in self._forgotten if request_id not in on_log}
             self._forgotten.clear()
         return mine
 
