@@ -89,7 +89,7 @@ class Alerter:
     async def ended(self, result: RequestFinished, context: Context) -> Sequence[Output]:
         """Parts of caps and speeds, as each request ends; each request counts once, by its first result."""
         tenant = self.tenants.get(result.tenant)
-        if tenant is None or not result.fingerprint or self._is_repeat(result):
+        if tenant is None or not result.fingerprint or result.submission or self._is_repeat(result):
             return []
         now_ms = min(result.finished_at_ms, self._clock.now_ms())
         return self.raised.news(self._of_result(result, tenant, now_ms))

@@ -43,7 +43,7 @@ def of_admitted(record: RequestAdmitted, offset: int, at_ms: int) -> UsageEntry 
 
 def of_finished(record: RequestFinished, offset: int, at_ms: int) -> UsageEntry | None:
     """None: it was never accepted; anybody may have written that in this tenant's name."""
-    if not record.fingerprint:
+    if not record.fingerprint or record.submission:
         return None
     return UsageEntry(
         offset=offset,

@@ -108,7 +108,7 @@ class Bookings:
         """The result that counts and 0, or the later one and its late nano-dollars; None: it adds nothing."""
         first = self._firsts.take(raw)
         record = first or readable(REQUEST_FINISHED, raw)
-        if record is None or not record.fingerprint:
+        if record is None or not record.fingerprint or record.submission:
             return first, 0
         of_first = self._fingerprints.setdefault((record.tenant, record.request_id), record.fingerprint)
         if of_first != record.fingerprint:
