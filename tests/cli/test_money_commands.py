@@ -224,3 +224,22 @@ def test_an_attempt_that_only_a_later_result_lists_is_in_the_usage_once(daytwo: 
     total = daytwo("usage", "--json").json["total"]
 
     assert (total["requests"], total["cost_nano"], total["late_nano"]) == (1, 75, 70)
+
+
+def test_a_refusal_at_the_door_takes_nobodys_place_in_the_usage_though_it_says_the_fingerprint(daytwo: Daytwo) -> None:
+    now_ms = SystemClock().now_ms()
+    door = RequestFinished(
+        request_id="r1",
+        tenant="acme",
+        fingerprint="f-1",
+        submission="ab" * 16,
+        outcome="refused",
+        reason="overloaded",
+        finished_at_ms=now_ms,
+    )
+    end = RequestFinished(
+        request_id="r1", tenant="acme", fingerprint="f-1", outcome="answered", reason="ok", cost_nano=7, finished_at_ms=now_ms
+    )
+    on_the_log(daytwo, door, end)
+
+    assert daytwo("usage", "--json").json["total"]["cost_nano"] == 7

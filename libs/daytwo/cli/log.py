@@ -87,7 +87,7 @@ class FirstResults:
         result = readable(REQUEST_FINISHED, raw)
         if result is None:
             return None
-        identity = (result.tenant, result.request_id, "" if result.fingerprint else result.submission)
+        identity = (result.tenant, result.request_id, result.submission)
         if identity in self._seen:
             return None
         self._seen.add(identity)
