@@ -10,9 +10,10 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -55,7 +56,10 @@ def main(quick: bool, only: str, folder: Path, state: Path, **settings: Any) -> 
         "skipped": {},
         "machine": machine.describe(read_settings(os.environ, ROOT, Path(sys.executable)).cache),
     }
+    began = time.monotonic()
     stopped = _measured(plan, parts, state.resolve(), figures)
+    figures["minutes"] = round((time.monotonic() - began) / 60, 1)
+    say(f"all together {figures['minutes']} minutes")
     write(figures, folder)
     if stopped:
         say(f"stopped: {stopped} (logs: {state / 'logs'}); what was measured before is written")
@@ -67,6 +71,10 @@ def _wanted(only: str) -> list[str]:
     if unknown := sorted(names - set(PARTS)):
         raise click.UsageError(f"--only {', '.join(unknown)} is none of {', '.join(PARTS)}")
     return [name for name in PARTS if name in names]
+
+
+AUDIT_S: Final = 120.0
+"""About how long the audit takes."""
 
 
 def _measured(plan: Plan, parts: list[str], state: Path, figures: dict[str, Any]) -> str:
@@ -88,12 +96,15 @@ def _measure(stack: Stack, plan: Plan, parts: list[str], figures: dict[str, Any]
     sessions_runs.configure(where["kafka"], where["mock_provider"], plan)
     bench = Bench(stack, where, plan)
     bench.rehearse()
-    for part in parts:
+    for number, part in enumerate(parts):
+        left_s = sum(map(plan.takes_s, parts[number:])) + AUDIT_S
+        say(f"[{number + 1}/{len(parts)}] {part}: about {plan.takes_s(part) / 60:.0f} of the {left_s / 60:.0f} minutes that are left")
         try:
             figures[part] = getattr(bench, part)()
         except sessions_runs.SkippedError as error:
             figures["skipped"][part] = str(error)
             say(f"{part.upper()} IS SKIPPED: {error}")
+    say("reading the whole log: the audit")
     figures["audit"] = audit(stack)
 
 

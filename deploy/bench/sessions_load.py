@@ -110,6 +110,8 @@ class Load:
         self._stopped = False
         self._since = Counter[str]()
         self._recent = array("d")
+        self._late_ms = array("d")
+        """How much later than it was due each question was sent."""
 
     def _schedule(self) -> list[tuple[float, int]]:
         """Seconds and sessions, in order: the first question of each."""
@@ -168,20 +170,23 @@ class Load:
             due.reverse()  # taken from its end
         while not self._stopped and (now := time.perf_counter() - self._start) < order.seconds:
             while due and (due[-1] if order.per_s else due[0])[0] <= now and not self._stopped:
-                _, session = due.pop() if order.per_s else heapq.heappop(due)
-                await self._send(producer, session, now)
+                moment, session = due.pop() if order.per_s else heapq.heappop(due)
+                await self._send(producer, session, moment)
             await asyncio.sleep(NOTHING_DUE_S / 4)
 
-    async def _send(self, producer: AIOKafkaProducer, session: int, now: float) -> None:
+    async def _send(self, producer: AIOKafkaProducer, session: int, due: float) -> None:
+        """Of arrivals the time counts from the moment they were due: a generator that falls behind must not flatter what it measures."""
         turn = self._turn[session] = self._turn[session] + 1
         asked = self._asker.ask(
             session, turn, deadline_ms=int((time.time() + self.order.deadline_s) * 1000) if self.order.deadline_s else 0
         )
         self._own_ms[session] = self._latency.quantile(latency_share(asked.question, self.order.seed))
-        self._sent[session] = time.perf_counter() - self._start
+        now = time.perf_counter() - self._start
+        self._late_ms.append((now - due) * 1000)
+        self._sent[session] = due if self.order.per_s else now
         self._open += 1
         self._most_open = max(self._most_open, self._open)
-        self._bucket(now).asked += 1
+        self._bucket(self._sent[session]).asked += 1
         self._since["asked"] += 1
         await producer.send(REQUEST_SUBMITTED.name, value=asked.value, key=asked.key, headers=[(REQUEST_ID_HEADER, asked.request_id)])
 
@@ -264,6 +269,7 @@ class Load:
             "missing": self._open,
             "repeats": self._repeats,
             "most_open": self._most_open,
+            "late": quantiles(self._late_ms),
             "judged": {
                 "asked": sum(bucket.asked for bucket in judged),
                 "answered": sum(bucket.answered for bucket in judged),

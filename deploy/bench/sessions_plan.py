@@ -28,8 +28,13 @@ class Plan:
     bucket_s: float = 60.0
     rehearse_s: float = 30.0
     """At half the rate of the sessions, not judged: Kafka is slow until its compiler has seen some traffic."""
+    trace_s: float = 300.0
     trace: Path = Path("../shared/data/azure_llm_trace_2023/AzureLLMInferenceTrace_conv.csv")
     """From the checkout, where it is not absolute."""
+    burst_median_ms: float = 30_000.0
+    burst_most_ms: float = 45_000.0
+    """The provider's latency (median, p99) of those that ask all at once: longer than the road needs to let them all in, so that all are
+    in flight at the same moment."""
     knee_median_ms: float = 1000.0
     knee_most_ms: float = 3000.0
     """The provider's latency (median, p99) while the knee is looked for, and at twice the knee: with no long tail a step ends soon."""
@@ -49,6 +54,17 @@ class Plan:
     grace_s: float = 190.0
     """How long the last results are awaited."""
 
+    def takes_s(self, part: str) -> float:
+        """About how long a part takes, with what ends after the last question; the knee where about nine rates are tried."""
+        tail_s = min(self.grace_s, 3 * self.p99_ms / 1000)
+        return {
+            "sessions": self.seconds + tail_s,
+            "trace": self.trace_s + tail_s,
+            "burst": 30.0 + 2 * self.burst_most_ms / 1000,
+            "knee": min(9, self.steps + 1) * (self.step_s + 2 * self.knee_most_ms / 1000 + 3.0),
+            "overload": self.overload_s + self.overload_deadline_s + 5.0,
+        }[part]
+
     @property
     def session_per_s(self) -> float:
         """What the sessions ask in a second, in the mean, if the road added nothing."""
@@ -59,6 +75,9 @@ class Plan:
 
 QUICK: Final = Plan(
     sessions=300,
+    trace_s=12.0,
+    burst_median_ms=1000.0,
+    burst_most_ms=2000.0,
     knee_median_ms=100.0,
     knee_most_ms=300.0,
     steps=2,

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -107,23 +107,31 @@ class Bench:
         if not file.exists():
             raise SkippedError(f"no file {self._plan.trace} beside the checkout; --trace or TRACE names another")
         per_s = 0.6 * self._plan.session_per_s
+        self._provider_takes(self._plan.median_ms, self._plan.p99_ms)
         say(f"arrivals in the shape of {file.name}, {per_s:.0f} requests/s in the mean")
-        return {**self._run(per_s=per_s, trace=str(file), warm_s=self._plan.bucket_s), "mean_per_s": round(per_s, 1)}
+        return {
+            **self._run(per_s=per_s, trace=str(file), seconds=self._plan.trace_s, warm_s=self._plan.bucket_s),
+            "mean_per_s": round(per_s, 1),
+        }
 
     def burst(self) -> dict[str, Any]:
-        say(f"{self._plan.sessions} requests at the same moment")
-        return self._run(sessions=self._plan.sessions, think_s=0.0, seconds=5.0, bucket_s=5.0)
+        """All ask in one moment, and the provider takes longer than the road needs to bring them there."""
+        plan = self._plan
+        say(f"{plan.sessions} requests at the same moment, provider {plan.burst_median_ms / 1000:g} s")
+        self._provider_takes(plan.burst_median_ms, plan.burst_most_ms)
+        return self._run(sessions=plan.sessions, think_s=0.0, seconds=5.0, bucket_s=5.0)
 
     def knee(self) -> dict[str, Any]:
         """Raises the rate until it is no longer held. `held` is the last that was; `broke` the first that was not."""
         plan, steps, per_s = self._plan, [], self._plan.first_per_s
-        self._steady_provider()
+        self._provider_takes(plan.knee_median_ms, plan.knee_most_ms)
         for _ in range(plan.steps):
-            say(f"{per_s:.0f} requests/s")
-            found = self._run(per_s=per_s, seconds=plan.step_s, bucket_s=plan.step_s / 5, warm_s=plan.step_warm_s)
-            holds = _holds(found, plan.knee_p99_ms)
-            steps.append({"offered_per_s": round(per_s, 1), "holds": holds, **found})
-            if not holds:
+            step = self._step(per_s)
+            if not step["holds"]:  # once more: one bad moment of the machine is no knee
+                steps.append(step)
+                step = self._step(per_s)
+            steps.append(step)
+            if not step["holds"]:
                 break
             per_s *= plan.step
         held = [step for step in steps if step["holds"]]
@@ -131,12 +139,18 @@ class Bench:
         self._knee_goodput = _goodput(held[-1]) if held else 0.0
         return {"knee_per_s": self._knee_per_s, "reached": not steps[-1]["holds"], "steps": steps}
 
+    def _step(self, per_s: float) -> dict[str, Any]:
+        plan = self._plan
+        say(f"{per_s:.0f} requests/s")
+        found = self._run(per_s=per_s, seconds=plan.step_s, bucket_s=plan.step_s / 5, warm_s=plan.step_warm_s)
+        return {"offered_per_s": round(per_s, 1), "holds": _holds(found, plan.knee_p99_ms), **found}
+
     def overload(self) -> dict[str, Any]:
         """Twice the knee, as clients that give an answer ten seconds."""
         plan = self._plan
         if not self._knee_per_s:
             raise SkippedError("no rate was held, or the knee was not looked for")
-        self._steady_provider()
+        self._provider_takes(plan.knee_median_ms, plan.knee_most_ms)
         per_s = 2 * self._knee_per_s
         say(f"twice the knee: {per_s:.0f} requests/s for {plan.overload_s:.0f} s, deadline {plan.overload_deadline_s:.0f} s")
         found = self._run(
@@ -153,8 +167,7 @@ class Bench:
             "knee_goodput_per_s": self._knee_goodput,
         }
 
-    def _steady_provider(self) -> None:
-        median_ms, p99_ms = self._plan.knee_median_ms, self._plan.knee_most_ms
+    def _provider_takes(self, median_ms: float, p99_ms: float) -> None:
         take(self._provider_url, median_ms, p99_ms)
         self._order = replace(self._order, median_ms=median_ms, p99_ms=p99_ms)
 
@@ -202,13 +215,20 @@ class _Watch:
     def look(self, at: dict[str, Any]) -> None:
         say(
             f"  {at['at_s']:5.0f} s  {at['asked']:6} asked, {at['answered']:6} answered, {at['not answered']:5} not, {at['open']:6} open, "
-            f"added p50 {at['added_p50_ms']:.0f} p99 {at['added_p99_ms']:.0f} ms"
+            f"added p50 {at['added_p50_ms']:.0f} p99 {at['added_p99_ms']:.0f} ms" + (f", {_mib(self._memory)}" if self._memory else "")
         )
         if time.monotonic() - self._looked >= MEMORY_S:
             self._looked = time.monotonic()
             self._pids = self._stack.pids() if self._killed else self._pids
             found = memory_mib(self._pids)
-            self._memory.append({"at_s": at["at_s"], "services_mib": round(sum(of_services(found).values()), 1), "mib": found})
+            self._memory.append(
+                {
+                    "at_s": at["at_s"],
+                    "asking": at["at_s"] <= self._order.seconds,
+                    "services_mib": round(sum(of_services(found).values()), 1),
+                    "mib": found,
+                }
+            )
         if self._kill and not self._killed and at["at_s"] >= self._order.disturbed_s:
             self._strike(at["at_s"])
 
@@ -223,8 +243,13 @@ class _Watch:
         return {
             "killed": self._killed,
             "memory": self._memory,
-            "cpu_share": {name: round(cpu / seconds, 3) for name, cpu in spent.items()},
+            # What was killed has begun to count anew.
+            "cpu_share": {name: round(cpu / seconds, 3) for name, cpu in spent.items() if name != self._killed.get("service")},
         }
+
+
+def _mib(memory: Sequence[Mapping[str, Any]]) -> str:
+    return f"services {memory[-1]['services_mib']:.0f} MiB"
 
 
 def _generate(order: Order, look: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from daytwo.flow import Service
 from daytwo.kafka import KafkaBroker
 from daytwo.world import World
-from services.cost_meter.history import History
+from services.cost_meter.history import PATIENCE_MS, History
 from services.cost_meter.kafka_log import KafkaLog
 from services.cost_meter.keeper import LedgerKeeper
+from services.cost_meter.redis_holdings import RedisHoldings
 from services.cost_meter.redis_ledger import RedisLedger
 from services.cost_meter.service import service
 from services.cost_meter.settings import Settings
 
+OPENS_WITHIN_S: Final = 5.0
+"""Longer than a rebuilding mostly takes."""
+
+LANDS_S: Final = 1.0
+"""A sender that lost its broker tries again sooner."""
+
 
 def build(world: World) -> Service:
     settings = Settings.from_env(world.env)
-    ledger = RedisLedger(settings.ledger_redis, keep_ms=settings.keep_ms)
+    ledger = RedisLedger(settings.ledger_redis, keep_ms=settings.keep_ms, opens_within_s=OPENS_WITHIN_S)
     broker = KafkaBroker(world.kafka)
     log = KafkaLog(broker.reader(), world.clock)
-    keeper = LedgerKeeper(ledger, History(broker.reader(), world.clock), world.clock, trust_log=settings.trust_log)
+    keeper = LedgerKeeper(
+        ledger,
+        RedisHoldings(ledger),
+        History(broker.reader(patience_ms=PATIENCE_MS), world.clock),
+        world.clock,
+        trust_log=settings.trust_log,
+    )
     return service(ledger=ledger, log=log, clock=world.clock, settings=settings, keeper=keeper)

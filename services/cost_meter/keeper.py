@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -20,10 +20,9 @@ from daytwo.clock import Clock
 from daytwo.errors import RetryableError
 from services.cost_meter.budget import Window
 from services.cost_meter.history import Admitted, Ended, History
-from services.cost_meter.ports import Settled, Unsettled
-from services.cost_meter.redis_gate import LOCK
-from services.cost_meter.redis_holdings import differences, oldest_open_ms, settled_in_total
-from services.cost_meter.redis_ledger import RedisLedger, unavailable
+from services.cost_meter.ports import Restoration, Settled, Settlement, Unsettled
+from services.cost_meter.redis_gate import LOCK, Gate
+from services.cost_meter.redis_ledger import unavailable
 from services.cost_meter.restoring import admitted_again, unreserved
 from services.cost_meter.tenants import Tenants
 
@@ -61,15 +60,45 @@ class Rebuilt:
     seconds: float = 0.0
 
 
+class KeptLedger(Protocol):
+    """What the keeper needs of the ledger (redis_ledger.py). `gate` of a call: the key that must be there for it to have an effect."""
+
+    @property
+    def gate(self) -> Gate: ...
+
+    def doubt(self) -> None: ...
+
+    async def tenants(self) -> Sequence[str]: ...
+
+    async def restore(self, restorations: Sequence[Restoration], *, gate: str) -> None: ...
+
+    async def settle_all(self, settlements: Sequence[Settlement], *, gate: str) -> Sequence[Settled | Unsettled]: ...
+
+
+class Holdings(Protocol):
+    """What the ledger's open requests hold (redis_holdings.py)."""
+
+    async def oldest_open_ms(self) -> int | None: ...
+
+    async def differences(self) -> list[str]: ...
+
+    async def settled_in_total(self, tenants: Sequence[str]) -> Mapping[str, int]: ...
+
+
 class LedgerKeeper:
     """Runs from `start` to `stop`, beside the handlers."""
 
-    def __init__(self, ledger: RedisLedger, history: History, clock: Clock, *, trust_log: bool = False) -> None:
-        """`trust_log`: an emptied ledger is opened although the log no longer has its beginning; older sums are then gone."""
+    def __init__(
+        self, ledger: KeptLedger, holdings: Holdings, history: History, clock: Clock, *, trust_log: bool = False, lands_s: float = 0.0
+    ) -> None:
+        """`lands_s`: how long what was granted before the gate was shut is given to reach the log. `trust_log`: an emptied ledger is
+        opened although the log no longer has its beginning; older sums are then gone."""
         self._ledger = ledger
+        self._holdings = holdings
         self._history = history
         self._clock = clock
         self._trust_log = trust_log
+        self._lands_s = lands_s
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -118,6 +147,7 @@ class LedgerKeeper:
                 self._ledger.doubt()
                 started_ms = self._clock.now_ms()
                 rebuilt = await self._play_all()
+                await self._history.rest()
                 opened = await gate.open(run_id, started_ms)
             finally:
                 done.set()
@@ -128,21 +158,25 @@ class LedgerKeeper:
         return rebuilt if opened else None
 
     async def _play_all(self) -> Rebuilt:
-        empty = not await self._ledger.tenants()
         since_ms = await self._since()
+        # Whoever was kept out at the gate may have named its tenant in an emptied ledger again; the mark only a keeper makes.
+        empty = since_ms is None
         if empty and not self._trust_log and not await self._history.whole():
             raise NotRebuiltError(
                 "it is empty, and the log no longer has its beginning: restore a copy of its Redis, "
                 "or set DAYTWO_LEDGER_TRUST_LOG=1 to count from what the log has"
             )
+        # Not nothing, where a rebuilding before this one was broken off.
+        before = await self._holdings.settled_in_total(await self._ledger.tenants()) if empty else None
         tenants = Tenants()
         tenants.rows.update(await self._history.tenants())
         rebuilt = Rebuilt(since_ms=since_ms)
         await self._history.begin(since_ms)
         await self._play(tenants, rebuilt)
-        # What was on its way to the log while it was read.
+        # What was on its way to the log.
+        await self._clock.sleep(self._lands_s)
         await self._play(tenants, rebuilt)
-        await self._compare(rebuilt, whole=empty)
+        await self._compare(rebuilt, before)
         return rebuilt
 
     async def _since(self) -> int | None:
@@ -150,7 +184,7 @@ class LedgerKeeper:
         marked_ms = await self._ledger.gate.marked()
         if marked_ms is None:
             return None
-        oldest_ms = await oldest_open_ms(self._ledger)
+        oldest_ms = await self._holdings.oldest_open_ms()
         return min(marked_ms, marked_ms if oldest_ms is None else oldest_ms) - MARGIN_MS
 
     async def _play(self, tenants: Tenants, rebuilt: Rebuilt) -> None:
@@ -171,15 +205,15 @@ class LedgerKeeper:
             await self._ledger.restore([unreserved(one.settlement, _windows(one, tenants), one.timestamp_ms) for one in strange], gate=LOCK)
             _count(rebuilt, strange, await self._ledger.settle_all([one.settlement for one in strange], gate=LOCK))
 
-    async def _compare(self, rebuilt: Rebuilt, *, whole: bool) -> None:
-        """What is reserved must be what is open; and where all was played, what is settled the sum of it."""
-        wrong = await differences(self._ledger)
-        if whole:
-            settled = await settled_in_total(self._ledger, list(rebuilt.settled_nano))
+    async def _compare(self, rebuilt: Rebuilt, before: Mapping[str, int] | None) -> None:
+        """What is reserved must be what is open; and where all was played, what is settled the sum of it and of what was `before`."""
+        wrong = await self._holdings.differences()
+        if before is not None:
+            settled = await self._holdings.settled_in_total(list(rebuilt.settled_nano))
             wrong += [
                 f"{name}: {settled.get(name, 0)} nano-dollars settled, {nano} on the log"
                 for name, nano in rebuilt.settled_nano.items()
-                if settled.get(name, 0) != nano
+                if settled.get(name, 0) != before.get(name, 0) + nano
             ]
         if wrong:
             raise NotRebuiltError(f"{len(wrong)} counters differ, for example {wrong[0]}")

@@ -11,7 +11,8 @@ from services.cost_meter.budget import Window
 from services.cost_meter.decisions import Decision
 
 
-class Reservation(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
     """What a request asks of the ledger."""
 
     tenant: str

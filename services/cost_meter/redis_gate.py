@@ -19,6 +19,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from daytwo.errors import RetryableError
+
 GATE: Final = "ledger/open"
 LOCK: Final = "ledger/rebuilding"
 MARK: Final = "ledger/mark"
@@ -42,10 +44,18 @@ _GIVE_UP: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL
 _SET_MARK: Final = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('SET', KEYS[2], ARGV[1]) end"
 
 
+class ShutError(RetryableError):
+    """A call met a shut gate, and had no effect."""
+
+    def __init__(self) -> None:
+        super().__init__("store_unavailable", "the ledger is being held against the log")
+
+
 class Gate:
     def __init__(self, redis: Redis) -> None:
         self.closed = asyncio.Event()
         """Set when a call met a shut gate."""
+        self._opened = asyncio.Event()
         self._redis = redis
         self._token = uuid.uuid4().hex
 
@@ -59,10 +69,20 @@ class Gate:
         await connection.read_response()
 
     def shut(self) -> None:
+        self._opened.clear()
         self.closed.set()
 
+    async def opens(self, within_s: float) -> bool:
+        """Waits until somebody, who was told that it is shut, finds it open; False: not `within_s` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._opened.wait(), within_s)
+        return self._opened.is_set()
+
     async def is_open(self) -> bool:
-        return await self._redis.exists(GATE) == 1
+        found = await self._redis.exists(GATE) == 1
+        if found:
+            self._opened.set()
+        return found
 
     async def run_id(self) -> str:
         info: Any = await self._redis.info("server")
@@ -91,6 +111,7 @@ class Gate:
         opened = bool(await self._redis.eval(_OPEN, 3, GATE, LOCK, MARK, self._token + run_id, run_id, mark_ms))
         if opened:
             self.closed.clear()
+            self._opened.set()
         return opened
 
     async def mark(self, at_ms: int) -> None:

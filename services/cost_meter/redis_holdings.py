@@ -27,6 +27,22 @@ class Amounts(NamedTuple):
         return Amounts(self.nano + other.nano, self.tokens + other.tokens, self.open + other.open)
 
 
+class RedisHoldings:
+    """Holdings (keeper.py) of a ledger in Redis."""
+
+    def __init__(self, ledger: RedisLedger) -> None:
+        self._ledger = ledger
+
+    async def oldest_open_ms(self) -> int | None:
+        return await oldest_open_ms(self._ledger)
+
+    async def differences(self) -> list[str]:
+        return await differences(self._ledger)
+
+    async def settled_in_total(self, tenants: Sequence[str]) -> Mapping[str, int]:
+        return await settled_in_total(self._ledger, tenants)
+
+
 async def oldest_open_ms(ledger: RedisLedger) -> int | None:
     """When the oldest open request was decided, epoch milliseconds; None: none is open."""
     found = [oldest async for tenants in _tenants(ledger) async for oldest, _ in _held(ledger, tenants) if oldest is not None]

@@ -39,7 +39,7 @@ from services.cost_meter.ports import (
     Settlement,
     Unsettled,
 )
-from services.cost_meter.redis_gate import GATE, Gate
+from services.cost_meter.redis_gate import GATE, Gate, ShutError
 
 UNCAPPED: Final = 2**62
 """The limit of a counter without a cap: it keeps the 64-bit counters from overflowing."""
@@ -73,7 +73,8 @@ class RedisLedger:
     A call that Redis did not answer may have had its effect, once.
     """
 
-    def __init__(self, url: str, *, keep_ms: int) -> None:
+    def __init__(self, url: str, *, keep_ms: int, opens_within_s: float = 0.0) -> None:
+        """`opens_within_s`: so long a call that met a shut gate waits for its keeper to open it, before it fails."""
         # One more try at once, for a connection that broke while idle; the scripts are idempotent.
         self.redis = Redis.from_url(
             url,
@@ -84,6 +85,7 @@ class RedisLedger:
         )
         self.gate = Gate(self.redis)
         self._keep_ms = keep_ms
+        self._opens_within_s = opens_within_s
         names = ("reserve", "settle", "restore")
         shared = lua("counters")
         self._scripts = {name: shared + lua(name) for name in names}
@@ -101,10 +103,10 @@ class RedisLedger:
         await self.redis.aclose()
 
     async def reserve(self, reservation: Reservation) -> Answer:
-        return _answer(await self._reserve(_reserving(reservation, self._texts)), reservation)
+        return _answer(await self._passed(self._reserve, _reserving(reservation, self._texts)), reservation)
 
     async def settle(self, settlement: Settlement) -> Settled | Unsettled:
-        return _settled(await self._settle(_settling(settlement, self._keep_ms)))
+        return _settled(await self._passed(self._settle, _settling(settlement, self._keep_ms)))
 
     async def restore(self, restorations: Sequence[Restoration], *, gate: str = GATE) -> None:
         """`gate`: the key that must be there for it to have an effect."""
@@ -113,6 +115,15 @@ class RedisLedger:
     async def settle_all(self, settlements: Sequence[Settlement], *, gate: str) -> Sequence[Settled | Unsettled]:
         """In their order; `gate` as above."""
         return list(map(_settled, await self._all("settle", gate, [_settling(settlement, self._keep_ms) for settlement in settlements])))
+
+    async def _passed(self, call: Batcher[Asked, Any], asked: Asked) -> Any:
+        """Whoever tries again with growing pauses comes seconds after the gate was opened, and so do all behind him."""
+        try:
+            return await call(asked)
+        except ShutError:
+            if not self._opens_within_s or not await self.gate.opens(self._opens_within_s):
+                raise
+        return await call(asked)
 
     async def _all(self, script: str, gate: str, asked: Sequence[Asked]) -> Sequence[Any]:
         """One call after another, sent together: Redis need not wait for us in between. Raises the first error."""
@@ -179,7 +190,7 @@ class RedisLedger:
     def _shut(self) -> RetryableError:
         self.doubt()
         self.gate.shut()
-        return RetryableError("store_unavailable", "the ledger is being held against the log")
+        return ShutError()
 
     async def _know(self, script: str, asked: Sequence[Asked]) -> None:
         """Before anything is counted: who has a counter must be found."""

@@ -141,8 +141,8 @@ class CostMeter:
         return [await self._decided(question, context)]
 
     async def settle(self, record: RequestFinished, context: Context) -> Sequence[Output]:
-        """Books what a request has cost. One that was never accepted has no fingerprint, and nothing reserved."""
-        if not record.fingerprint:
+        """Books what a request has cost. A refusal at the door books nothing: what its id has reserved is for a copy that was let in."""
+        if not record.fingerprint or record.submission:
             return []
         attempts = tuple([(attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts])
         tokens = record.usage.input_tokens + record.usage.output_tokens
@@ -160,7 +160,7 @@ class CostMeter:
             attempts=attempts,
         )
         settled = await self._ledger.settle(settlement)
-        if isinstance(settled, Unsettled) and not settled.known and record.cost_nano:
+        if isinstance(settled, Unsettled) and not settled.known:
             await self._book_unreserved(record, settlement, context)
         return list(self.overbilling.alerts(record, self._clock.now_ms()))
 
@@ -175,8 +175,10 @@ class CostMeter:
         return ledger_view(await self._ledger.accounts(), self.tenants.rows)
 
     async def _book_unreserved(self, record: RequestFinished, settlement: Settlement, context: Context) -> None:
-        """What was spent is booked, though the ledger has forgotten that it was reserved."""
-        log.warning("%s/%s cost %d nano-dollars and is not in the ledger", record.tenant, record.request_id, record.cost_nano)
+        """What was spent is booked, though the ledger has forgotten that it was reserved. And a reservation whose answer nobody waited for
+        may come in yet: it finds that the request has ended, and holds nothing."""
+        if record.cost_nano:
+            log.warning("%s/%s cost %d nano-dollars and is not in the ledger", record.tenant, record.request_id, record.cost_nano)
         windows = self.tenants.windows(record.tenant, subjects_of(record), context.timestamp_ms)
         await self._ledger.restore([unreserved(settlement, windows, context.timestamp_ms)])
         await self._ledger.settle(settlement)

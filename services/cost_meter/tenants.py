@@ -15,7 +15,6 @@ from services.cost_meter.budget import HOUR_MS, Caps, Subjects, Window
 BUSY: Final = 16_384
 """Tenants whose caps, and subjects whose windows, are kept ready; beyond that all are made anew."""
 
-_NO_CAPS: Final = Caps(TenantConfigured(tenant=""))
 
 _PARTS: Final = (
     "caps",
@@ -32,6 +31,8 @@ _PARTS: Final = (
     "cheaper_route",
     "unpriced_bound",
 )
+
+_NO_CAPS: Final = Caps(TenantConfigured(tenant=""))
 
 
 class Tenants(Table[TenantConfigured]):
@@ -59,8 +60,7 @@ class Tenants(Table[TenantConfigured]):
         """Every counter a request of this moment (epoch milliseconds) is booked in, by the caps of now; the very same ones for the
         next of its subjects. A tenant that is gone has those that every tenant has.
         """
-        configured = self.rows.get(tenant)
-        caps = _NO_CAPS if configured is None else self.caps(configured)
+        caps = self.caps_of(tenant)
         key = (tenant, at_ms // HOUR_MS, *[subjects[scope] for scope in caps.scopes])
         known = self._windows.get(key)
         if known is not None and known[0] is caps:
@@ -70,6 +70,11 @@ class Tenants(Table[TenantConfigured]):
         windows = caps.windows(subjects, at_ms)
         self._windows[key] = caps, windows
         return windows
+
+    def caps_of(self, name: str) -> Caps:
+        """A tenant that is gone has the counters that every tenant has."""
+        tenant = self.get(name)
+        return _NO_CAPS if tenant is None else self.caps(tenant)
 
     def caps(self, tenant: TenantConfigured) -> Caps:
         ready = self._ready.get(tenant.tenant)

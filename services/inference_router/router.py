@@ -231,7 +231,9 @@ class Router:
         finished: AttemptFinished | None = None
         try:
             await course.context.still_ours()
-            started = await self._announced(course, deployment)
+            # Whoever waited for room, or slept, may have slept over it.
+            late = course.left_s(self._clock.now_ms()) <= 0
+            started = None if late else await self._announced(course, deployment)
             if started is not None:
                 finished = await self._called(course, deployment, started)
         finally:

@@ -34,10 +34,10 @@ def end_request(request: RequestSubmitted, context: Context, error: DaytwoError)
     return ended_by(legible_request(request), error, now_ms=context.clock.now_ms(), steps=(context.step(),), submission=named)
 
 
-def overloaded(request: RequestSubmitted, context: Context, retry_after_ms: int) -> RequestFinished:
-    """The end of a request that would have to wait too long."""
-    detail = f"about {retry_after_ms / 1000:.0f} s of work are before it"
-    return _refused(request, context, Refusal("overloaded", detail), retry_after_ms=retry_after_ms)
+def overloaded(accepted: RequestAccepted, context: Context, retry_after_ms: int) -> RequestFinished:
+    """The end of a request that would have to wait too long. As it could have been accepted, it is the end of that request."""
+    refusal = Refusal("overloaded", f"about {retry_after_ms / 1000:.0f} s of work are before it")
+    return _refused(accepted.request, context, refusal, fingerprint=accepted.fingerprint, retry_after_ms=retry_after_ms)
 
 
 def _timed(request: RequestSubmitted, context: Context, tenant: TenantConfigured) -> RequestAccepted | RequestFinished:

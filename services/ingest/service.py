@@ -37,7 +37,7 @@ def service(settings: Settings, splitter: Splitter, road_ends: RoadEnds = NOTHIN
         now_ms = context.started_ms
         arrived_ms = min(context.timestamp_ms, now_ms)  # a producer's clock may run ahead
         hint_ms = shedding.decide(accepted.request, partition=context.partition, arrived_ms=arrived_ms, now_ms=now_ms)
-        return accepted if hint_ms is None else overloaded(accepted.request, context, hint_ms)
+        return accepted if hint_ms is None else overloaded(accepted, context, hint_ms)
 
     async def own(partition: int, _first_timestamp_ms: int) -> None:
         shedding.own(partition)

@@ -45,7 +45,7 @@ def of_admitted(record: Mapping[str, Any], offset: int, at_ms: int) -> UsageEntr
 
 def of_finished(record: Mapping[str, Any], offset: int, at_ms: int) -> UsageEntry | None:
     """Of the leading fields of request-finished. None: it was never accepted; anybody may have written that in this tenant's name."""
-    if not record["fingerprint"]:
+    if not record["fingerprint"] or record["submission"]:
         return None
     return UsageEntry(
         offset=offset,

@@ -242,6 +242,23 @@ def test_an_admission_above_the_cap_is_told() -> None:
     assert (violation.rule, violation.ids) == ("above_cap", ("r2", "acme"))
 
 
+def test_an_admission_that_a_slow_clock_dates_before_the_end_that_made_room_for_it_accuses_nobody() -> None:
+    log = Log()
+    log.write(tenant("acme", cap(100)))
+    log.now_ms += MINUTE_MS
+    began_ms = log.now_ms
+    log.write(accepted("r1"), accepted("r2"), admitted("r1", reserved=60), finished("r1", cost=10, attempts=()))
+    log.now_ms = began_ms  # by the clock of who admits the second
+    log.write(admitted("r2", reserved=60))
+
+    def above_cap(clocks_ms: int) -> list[Violation]:
+        every = invariants(now_ms=NOON_MS, grace_ms=0, clocks_ms=clocks_ms)
+        return [violation for invariant in every for violation in invariant(log.view()) if violation.rule == "above_cap"]
+
+    assert len(above_cap(0)) == 1
+    assert above_cap(10) == []
+
+
 def test_money_that_was_released_may_be_reserved_again() -> None:
     log = Log()
     log.write(tenant("acme", cap(100)))
@@ -378,6 +395,15 @@ def test_requests_of_one_session_that_overtake_each_other_are_told(order: tuple[
     assert rules(log) == expected
 
 
+def test_a_request_that_waited_at_a_limit_may_be_overtaken_by_the_next_of_its_session() -> None:
+    log = Log()
+    for request_id in ("r1", "r2"):
+        log.write(submitted(request_id, session="s"), accepted(request_id, session="s"))
+    log.write(admitted("r2"), admitted("r1", round=4), finished("r1", cost=0), finished("r2", cost=0))
+
+    assert rules(log) == []
+
+
 def test_an_answer_that_no_attempt_gave_is_told() -> None:
     log = Log()
     log.answered("r")
@@ -456,3 +482,11 @@ def test_of_two_results_in_a_partition_the_offset_decides_whatever_the_clocks_sa
     first = view.requests["acme", "r1"].first
     assert first is not None
     assert first.outcome == "expired"
+
+
+def test_a_request_that_was_refused_at_the_door_and_then_let_in_is_lost_where_its_road_ends_in_silence() -> None:
+    log = Log()
+    log.write(finished("r1", outcome="refused", reason="overloaded", cost=0, attempts=(), submission="cd" * 16))
+    log.write(accepted("r1"), admitted("r1"))
+
+    assert rules(log, now_ms=log.now_ms + 10 * MINUTE_MS) == ["lost"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from daytwo.audit import differences
-from tests.audit.builders import Log, accepted, account, admitted, finished, ledger
+from tests.audit.builders import Log, accepted, account, admitted, ended, finished, ledger, started
 
 
 def rules(log: Log, view_of_ledger: dict[str, Any], *, whole: bool = True) -> list[str]:
@@ -54,6 +54,15 @@ def test_money_held_for_an_ended_request_is_told_by_its_id(log: Log) -> None:
     violations = list(differences(log.view(), ledger(acme=account(30, 50, ("r1", "r2")))))
 
     assert [(v.rule, v.ids) for v in violations] == [("held_after_end", ("r1", "acme"))]
+
+
+def test_a_refusal_at_the_door_of_a_request_that_was_let_in_on_the_next_reading_settles_nothing(log: Log) -> None:
+    refused = finished("r3", outcome="refused", reason="overloaded", cost=0, attempts=(), submission="cd" * 16)
+    log.write(refused, accepted("r3"), admitted("r3", reserved=90), started("r3"), ended("r3", cost=20), finished("r3", cost=20))
+    same = account(50, 50, ("r2",))
+
+    assert rules(log, ledger(acme=same)) == []
+    assert log.view().requests["acme", "r3"].first.outcome == "refused"  # type: ignore[union-attr]
 
 
 def test_a_reservation_the_ledger_forgot_is_told(log: Log) -> None:

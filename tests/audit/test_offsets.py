@@ -7,8 +7,10 @@ from daytwo.broker import Outgoing, Partition, outgoing
 from daytwo.clock import SystemClock
 from daytwo.fate import headers_of
 from daytwo.memory import MemoryBroker
-from daytwo.records import DeadLetter, RequestSubmitted
+from daytwo.records import DeadLetter, LimitHit, RequestSubmitted, RequestWaiting
 from tests.audit.builders import accepted, admitted, finished, submitted
+
+HIT = LimitHit(scope="tenant", subject="", kind="concurrency", period="", limit=1, used=1, wanted=1)
 
 
 class Kept(MemoryBroker):
@@ -45,6 +47,23 @@ def test_each_step_needs_its_own_output_or_the_requests_end() -> None:
     broker.write(finished("r1", cost=0))
     assert broker.passed("cost-meter", partition, 1) == []
     assert broker.passed("embedder", broker.write(admitted("r1")), 1) == []
+
+
+def test_a_request_that_waits_is_an_output_and_what_it_waits_as_needs_one_of_its_own() -> None:
+    def waiting(round_: int) -> RequestWaiting:
+        return RequestWaiting(request=submitted("r1"), fingerprint="f", round=round_, until_ms=0, then=(), limit_hit=HIT)
+
+    broker = Kept()
+    accepted_in = broker.write(accepted("r1"))
+    partition = broker.write(waiting(2))
+
+    assert broker.passed("cost-meter", accepted_in, 1) == []
+    assert broker.passed("cost-meter", partition, 1) == ["r1"]
+    broker.write(waiting(4))
+    assert broker.passed("cost-meter", partition, 1) == []
+    assert broker.passed("cost-meter", partition, 2) == ["r1"]
+    broker.write(admitted("r1"))
+    assert broker.passed("cost-meter", partition, 2) == []
 
 
 def test_bytes_without_a_name_need_a_dead_letter() -> None:

@@ -44,6 +44,7 @@ def run(**fields: Any) -> dict[str, Any]:
         "repeats": 0,
         "most_open": 27,
         "generator_cpu": 0.1,
+        "late": quantiles(1.0, 5.0),
         "killed": {},
         "judged": {"asked": 27, "answered": 27, "added": quantiles(), "refused": quantiles(), "seconds": 180, "retry_hints": 0, "done": 27},
         "buckets": [bucket(number) for number in range(3)],
@@ -84,6 +85,7 @@ def test_all_that_is_reached_is_said_to_be_met() -> None:
         ({"judged": {**run()["judged"], "added": quantiles(p50=50.1)}}, "10000 sessions, added latency, p50"),
         ({"judged": {**run()["judged"], "added": quantiles(p99=500.1)}}, "10000 sessions, added latency, p99"),
         ({"buckets": [bucket(0), bucket(1, added=quantiles(p50=41.0))]}, "flat over time"),
+        ({"buckets": [bucket(0), bucket(1, added=quantiles(p99=801.0))]}, "flat over time"),
         ({"memory": [{"at_s": 0, "services_mib": 3000.0, "mib": {}}]}, "memory of our services"),
         ({"memory": [{"at_s": at, "services_mib": 100.0 * at, "mib": {}} for at in range(12)]}, "memory does not grow"),
         ({"missing": 1, "answered": 26}, "sessions: nothing lost, one result each"),
@@ -97,6 +99,20 @@ def test_what_is_missed_by_the_sessions_is_said_to_be(worse: dict[str, Any], wha
     missed = [target.what for target in targets(figures(sessions=run(**worse))) if target.met is False]
 
     assert missed == [what]
+
+
+def test_a_killed_service_that_fills_up_again_does_not_grow_and_one_that_is_larger_at_the_same_age_does() -> None:
+    def grown(last_mib: float) -> bool | None:
+        mib = [100.0, 200.0, 300.0, 400.0, 400.0, 50.0, 100.0, 200.0, 300.0, last_mib]
+        memory = [{"at_s": 60.0 * n, "services_mib": 500 + own, "mib": {"cache-0": own}} for n, own in enumerate(mib)]
+        found = figures(sessions=run(memory=memory, killed={"service": "cache-0", "at_s": 270.0}))
+        return next(target.met for target in targets(found) if target.what == "memory does not grow")
+
+    assert (grown(400.0), grown(501.0)) == (True, False)
+
+
+def test_the_whole_of_the_bench_takes_less_than_35_minutes() -> None:
+    assert sum(map(Plan().takes_s, PARTS)) < 32 * 60
 
 
 def test_less_than_four_fifths_of_the_knees_goodput_is_a_collapse() -> None:

@@ -19,6 +19,7 @@ from tests.chaos.load import Sent
 from tests.chaos.site import Site
 
 BACKLOG_S = 60.0
+SETTLE_S = 20.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,8 +36,8 @@ class Verdict:
         return not any(self.wrong.values())
 
 
-async def judge(site: Site, sent: Sent) -> Verdict:
-    """Waits until nothing is open, at most BACKLOG_S, then looks at everything."""
+async def judge(site: Site, sent: Sent, *, backlog_s: float = BACKLOG_S, settle_s: float = SETTLE_S) -> Verdict:
+    """Waits until nothing is open, at most `backlog_s`, then looks at everything; at most `settle_s` longer for the ledger."""
     began = time.monotonic()
     view, documents = View(), set[tuple[str, str]]()
     reading = _Log(site, view, documents)
@@ -45,13 +46,13 @@ async def judge(site: Site, sent: Sent) -> Verdict:
         await reading.catch_up()
         missing = _missing(view, documents, sent)
         lag = await _lag(site)
-        if not (missing or any(lag.values())) or time.monotonic() - began > BACKLOG_S:
+        if not (missing or any(lag.values())) or time.monotonic() - began > backlog_s:
             break
         await asyncio.sleep(0.5)
     verdict = Verdict(backlog_s=round(time.monotonic() - began, 1))
     verdict.wrong["every id that was sent has a result"] = missing
     verdict.wrong["nothing is left to read"] = [f"{topic}: {count}" for topic, count in lag.items() if count]
-    verdict.audited = await asyncio.to_thread(_audited, site)
+    verdict.audited = await asyncio.to_thread(_audited, site, settle_s)
     verdict.wrong["the audit is clean, with ledger and bill"] = [
         f"{v['rule']}: {' '.join(v['ids'])}: {v['detail']}" for v in verdict.audited["violations"]
     ]
@@ -100,9 +101,9 @@ async def _lag(site: Site) -> dict[str, int]:
     return {f"{service} {topic}": lag for service, of in told["services"].items() for topic, lag in of["topics"].items()}
 
 
-def _audited(site: Site) -> Mapping[str, Any]:
+def _audited(site: Site, settle_s: float) -> Mapping[str, Any]:
     bill = site.where["mock_provider"].removesuffix("/v1") + "/bill"
-    done = site.command("audit", "--json", "--settle", "20s", "--bill", bill)
+    done = site.command("audit", "--json", "--settle", f"{settle_s:g}s", "--bill", bill)
     try:
         found: Mapping[str, Any] = json.loads(done.stdout)
     except ValueError:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -70,7 +70,10 @@ class Run:
         }
 
 
-async def run(site: Site, steps: Sequence[Step], rng: random.Random, tell: Tell) -> Run:
+Judge = Callable[[Site, Sent], Awaitable[Verdict]]
+
+
+async def run(site: Site, steps: Sequence[Step], rng: random.Random, tell: Tell, judge: Judge = judge) -> Run:
     """`rng` makes the load. The plan's times are kept as far as recovery lets them be."""
     await _configure(site)
     found, kafka = Run(), site.where["kafka"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from daytwo.broker import outgoing
 from daytwo.clock import SystemClock
 from daytwo.money.weeks import DAY_MS, start_of
-from daytwo.records import AlertRaised, DeploymentConfigured, Usage, UsageWindowed
+from daytwo.records import AlertRaised, AttemptSummary, DeploymentConfigured, RequestFinished, Usage, UsageWindowed
 from daytwo.topic import Record
 from daytwo.topics import COST_CORRECTED
 from tests.cli.conftest import Daytwo
@@ -205,3 +205,41 @@ def test_only_what_is_not_over_is_shown_and_a_critical_alert_is_exit_code_one(da
     assert (daytwo("alerts").code, [alert["alert_id"] for alert in daytwo("alerts", "--json").json]) == (1, ["b"])
     assert len(daytwo("alerts", "--all", "--json").json) == 2
     assert daytwo("alerts", "--tenant", "nobody").code == 0
+
+
+def test_an_attempt_that_only_a_later_result_lists_is_in_the_usage_once(daytwo: Daytwo) -> None:
+    """As the ledger has it: the request ended as expired while its copy bought."""
+
+    def attempt(name: str, cost_nano: int) -> AttemptSummary:
+        return AttemptSummary(attempt_id=name, deployment="mock", outcome="succeeded", latency_ms=1.0, cost_nano=cost_nano)
+
+    def end(*attempts: AttemptSummary, fingerprint: str = "f-1") -> RequestFinished:
+        said = {"outcome": "answered", "reason": "ok", "finished_at_ms": SystemClock().now_ms(), "fingerprint": fingerprint}
+        cost_nano = sum(each.cost_nano for each in attempts)
+        return RequestFinished(request_id="r1", tenant="acme", attempts=attempts, cost_nano=cost_nano, **said)  # type: ignore[arg-type]
+
+    first, late, strange = attempt("a1", 5), attempt("a2", 70), attempt("a3", 900)
+    on_the_log(daytwo, end(first), end(first, late), end(late), end(strange, fingerprint="another's"))
+
+    total = daytwo("usage", "--json").json["total"]
+
+    assert (total["requests"], total["cost_nano"], total["late_nano"]) == (1, 75, 70)
+
+
+def test_a_refusal_at_the_door_takes_nobodys_place_in_the_usage_though_it_says_the_fingerprint(daytwo: Daytwo) -> None:
+    now_ms = SystemClock().now_ms()
+    door = RequestFinished(
+        request_id="r1",
+        tenant="acme",
+        fingerprint="f-1",
+        submission="ab" * 16,
+        outcome="refused",
+        reason="overloaded",
+        finished_at_ms=now_ms,
+    )
+    end = RequestFinished(
+        request_id="r1", tenant="acme", fingerprint="f-1", outcome="answered", reason="ok", cost_nano=7, finished_at_ms=now_ms
+    )
+    on_the_log(daytwo, door, end)
+
+    assert daytwo("usage", "--json").json["total"]["cost_nano"] == 7

@@ -110,9 +110,10 @@ async def test_the_first_terminal_record_of_an_id_is_its_result(broker: MemoryBr
     assert result.message.content == "first"
 
 
-async def test_a_refusal_of_bytes_that_somebody_else_sent_under_the_id_is_not_the_result(broker: MemoryBroker) -> None:
+@pytest.mark.parametrize("fingerprint", ["", "of another content"])
+async def test_a_refusal_of_bytes_that_somebody_else_sent_under_the_id_is_not_the_result(broker: MemoryBroker, fingerprint: str) -> None:
     def refused_first(request: RequestSubmitted) -> Sequence[RequestFinished]:
-        forged = finished(request, now_ms=0, outcome="refused", reason="bad_signature", submission="00" * 16)
+        forged = finished(request, now_ms=0, outcome="refused", reason="overloaded", fingerprint=fingerprint, submission="00" * 16)
         return [forged, answered(request, "the answer")]
 
     async with services(broker, refused_first), client_of(broker) as daytwo:

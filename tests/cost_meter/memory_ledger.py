@@ -33,6 +33,8 @@ class Entry:
     open: bool
     paths: Sequence[str]
     round: int
+    at_ms: int
+    """The moment that chose the windows."""
     closed: Closed | None = None
     booked: set[str] = field(default_factory=set)
 
@@ -85,6 +87,7 @@ class MemoryLedger:
             hit is None,
             [window.path for window in reservation.windows],
             reservation.round,
+            reservation.at_ms,
         )
         _book(book, reservation.request_id, entry)
         return Decided(decision=decision, repeated=False)
@@ -126,7 +129,7 @@ class MemoryLedger:
             later = known and known.fingerprint == one.fingerprint and not known.closed and _again(known) and known.round < one.round
             if known is None or later:
                 paths = [window.path for window in one.windows]
-                entry = Entry(one.fingerprint, decode(one.decision), one.nano, one.tokens, one.counts_as_open, paths, one.round)
+                entry = Entry(one.fingerprint, decode(one.decision), one.nano, one.tokens, one.counts_as_open, paths, one.round, one.at_ms)
                 _book(book, one.request_id, entry)
 
     async def accounts(self) -> Mapping[str, Account]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from services.cost_meter.history import History
 from services.cost_meter.keeper import LedgerKeeper, NotRebuiltError, Rebuilt
 from services.cost_meter.ports import Answer, Closed, Decided, Reservation
 from services.cost_meter.redis_gate import GATE
+from services.cost_meter.redis_holdings import RedisHoldings
 from services.cost_meter.redis_ledger import RedisLedger
 from tests.cost_meter.builders import admission, cap, capped, concurrency_cap, ended, request, reservation, settlement
 from tests.cost_meter.conftest import KEEP_MS
@@ -37,7 +39,7 @@ class Books:
         self.broker = MemoryBroker(SystemClock())
         self.ledger = RedisLedger(redis.url, keep_ms=KEEP_MS)
         self.history = History(self.broker.reader(), SystemClock())
-        self.keeper = LedgerKeeper(self.ledger, self.history, SystemClock())
+        self.keeper = LedgerKeeper(self.ledger, RedisHoldings(self.ledger), self.history, SystemClock())
         self.sender = self.broker.sender()
 
     async def start(self, *tenants: TenantConfigured) -> None:
@@ -221,10 +223,67 @@ async def test_an_emptied_ledger_stays_closed_where_the_log_has_lost_its_beginni
 
     with pytest.raises(NotRebuiltError, match="DAYTWO_LEDGER_TRUST_LOG"):
         await rebuilt(books)
-    trusting = LedgerKeeper(books.ledger, books.history, SystemClock(), trust_log=True)
+    trusting = LedgerKeeper(books.ledger, RedisHoldings(books.ledger), books.history, SystemClock(), trust_log=True)
 
     assert await trusting.rebuild()
     assert (await books.sums())["tenant total"] == (0, 100, 0, 10)
+
+
+async def test_an_emptied_ledger_in_which_a_late_caller_has_named_its_tenant_is_still_taken_for_emptied(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut() -> bool:
+        return False
+
+    await books.admit("r-1")
+    monkeypatch.setattr(books.history, "whole", cut)
+    books.redis.empty()
+    for _ in range(3):  # a broken connection; the shut gate; and, in doubt since, the tenant's name before the gate is looked at
+        with pytest.raises(RetryableError):
+            await books.admit("r-2")
+
+    with pytest.raises(NotRebuiltError, match="DAYTWO_LEDGER_TRUST_LOG"):
+        await rebuilt(books)
+
+
+async def test_a_rebuilding_of_an_emptied_ledger_that_broke_off_is_taken_up_by_the_next(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks_off(*_: Any) -> None:
+        raise RetryableError("store_unavailable", "Kafka is away")
+
+    for name in ("r-1", "r-2"):
+        await books.admit(name)
+    await books.end("r-1")
+    before = await books.sums()
+    books.redis.empty()
+    with monkeypatch.context() as away:
+        away.setattr(books.keeper, "_compare", breaks_off)
+        for _ in range(2):  # the first meets a broken connection
+            with pytest.raises(RetryableError):
+                await books.keeper.rebuild()
+
+    await rebuilt(books)
+
+    assert await books.sums() == before
+
+
+async def test_a_call_that_met_a_shut_gate_goes_on_when_it_opens_and_not_after_its_own_growing_pauses(books: Books) -> None:
+    patient = RedisLedger(books.redis.url, keep_ms=KEEP_MS, opens_within_s=5.0)
+    await patient.start()
+    keeper = LedgerKeeper(patient, RedisHoldings(patient), History(books.broker.reader(), SystemClock()), SystemClock())
+    await books.admit("r-1")
+    await patient.redis.delete(GATE)
+
+    waiting = asyncio.create_task(patient.reserve(books.wanted("r-2")))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await keeper.start()
+    answer = await waiting
+
+    assert isinstance(answer, Decided)
+    await keeper.stop()
+    await patient.stop()
 
 
 async def test_a_counter_that_is_not_what_is_open_keeps_the_gate_closed(books: Books) -> None:
@@ -267,7 +326,7 @@ async def test_a_tenant_that_is_gone_is_settled_all_the_same(books: Books) -> No
 
 
 async def test_a_keeper_opens_a_new_ledger_and_one_that_comes_back(books: Books) -> None:
-    keeper = LedgerKeeper(books.ledger, History(books.broker.reader(), SystemClock()), SystemClock())
+    keeper = LedgerKeeper(books.ledger, RedisHoldings(books.ledger), History(books.broker.reader(), SystemClock()), SystemClock())
     await keeper.start()
     await books.admit("r-1")
     books.redis.empty()

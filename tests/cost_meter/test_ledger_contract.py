@@ -274,7 +274,7 @@ async def test_as_many_are_open_at_once_as_the_cap_says_whatever_ends_first(ledg
     for name in [*admitted[:4], *[one.request_id for one in wanted if one.request_id not in admitted]]:
         await ledger.settle(settlement(0, tenant=fresh_tenant, request_id=name))
 
-    more = await asyncio.gather(*[ledger.reserve(one._replace(request_id=f"{one.request_id}-2")) for one in wanted])
+    more = await asyncio.gather(*[ledger.reserve(replace(one, request_id=f"{one.request_id}-2")) for one in wanted])
 
     assert len(admitted) == 10
     assert sum(map(fits, more)) == 4, "what ended frees its place, and what was not admitted had none"
@@ -320,7 +320,7 @@ async def test_what_is_restored_is_booked_above_the_cap_once_and_never_over_what
     wanted = reservation(100, cap(50), concurrency_cap(0), tokens=5, tenant=fresh_tenant)
     for _ in range(3):
         await ledger.restore([restoration(wanted)])
-    other = wanted._replace(fingerprint="other")
+    other = replace(wanted, fingerprint="other")
     await ledger.restore([restoration(other)])
 
     assert await total(ledger, fresh_tenant) == (0, 100)

@@ -424,11 +424,31 @@ async def test_a_renamed_tenant_begins_anew_and_what_the_old_name_has_open_is_se
     }
 
 
-async def test_what_a_deleted_tenant_spent_is_booked_though_the_ledger_has_forgotten_it() -> None:
-    """It was passed over, as the tenant's caps were gone with it."""
+async def test_a_refusal_at_the_door_does_not_settle_what_a_copy_that_was_let_in_has_reserved() -> None:
     there = await world()
-    await gone(there)
+    await there.admit()
 
-    await there.end(cost_nano=40)
+    await there.end(outcome="refused", reason="overloaded", submission="cd" * 16)
+    assert await there.total() == {"settled_nano": 0, "reserved_nano": WORST}
+    await there.end(offset=8, cost_nano=30)
 
-    assert await there.total() == {"settled_nano": 40, "reserved_nano": 0}
+    assert await there.total() == {"settled_nano": 30, "reserved_nano": 0}
+
+
+async def test_a_reservation_that_comes_in_after_its_request_has_ended_holds_nothing() -> None:
+    there = await world()
+    await there.end(outcome="failed", reason="store_unavailable")
+
+    again = await there.admit()
+
+    assert isinstance(again, RequestFinished)
+    assert (again.outcome, again.reason) == ("failed", "store_unavailable")
+    assert await there.total() == {"settled_nano": 0, "reserved_nano": 0}
+
+
+async def test_what_a_tenant_spent_is_booked_though_it_was_deleted_and_the_ledger_has_forgotten_it() -> None:
+    there = await World().configured()
+
+    await there.end(cost_nano=30)
+
+    assert await there.total() == {"settled_nano": 30, "reserved_nano": 0}

@@ -215,6 +215,8 @@ class Bench:
         self.log = Log()
         self.calls = Calls(*ends)
         self.moves_after: tuple[int, int] | None = None
+        self.sleeps_s = 0.0
+        """So long the process stands still whenever it asks whether a partition is its own."""
         self.rows = rows if rows is not None else (deployment("a"), deployment("b", priority=1))
         self.restart()
 
@@ -252,6 +254,7 @@ class Bench:
 
     async def still_ours(self) -> None:
         """The partition moves once so many attempts are on the log and so many calls are made."""
+        self.clock.seconds += self.sleeps_s
         if (len(self.log.started()), len(self.calls.made)) == self.moves_after:
             raise DisownedError("the partition has moved")
 

@@ -511,3 +511,12 @@ async def test_a_request_of_a_partition_that_never_came_back_ends_with_its_deadl
     result = await bench.handle(grounded(deadline_ms=NOON - 1))
 
     assert (result.outcome, bench.calls.made) == ("expired", [])
+
+
+async def test_a_router_that_slept_over_the_deadline_before_its_attempt_announces_none() -> None:
+    bench = Bench()
+    bench.sleeps_s = 5.0
+
+    result = await bench.handle(grounded(deadline_ms=NOON + 4_000))
+
+    assert (result.outcome, bench.calls.made, bench.log.records) == ("expired", [], [])

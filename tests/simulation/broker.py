@@ -28,6 +28,8 @@ SESSION_S: Final = 8.0
 HEARTBEAT_S: Final = 0.3
 REQUEST_S: Final = 15.0
 ASLEEP_S: Final = 4.0
+STRAGGLES_S: Final = 7.0
+"""So late lands what is sent to a broker that is slow, whatever became of who sent it."""
 
 
 class SimulatedBroker(MemoryBroker):
@@ -40,6 +42,7 @@ class SimulatedBroker(MemoryBroker):
         self._awaited: dict[str, list[asyncio.Future[None]]] = defaultdict(list)
         self._members: list[SimulatedGroupReader] = []
         self.on_write: Callable[[Raw], None] = lambda raw: None
+        self.on_read: Callable[[str, Sequence[Raw]], None] = lambda group, raws: None
         self.on_commit: Callable[[str, Partition, int, int], None] = lambda group, partition, before, offset: None
 
     def sender(self) -> Sender:
@@ -137,9 +140,10 @@ class SimulatedSender:
         fate = "lost" if self._broker.down else network.fate(f"send {partition.topic}")
         now = network.loop.time()
         if fate != "lost":
-            land_at = self._landed[partition] = max(self._landed.get(partition, 0.0), now + network.delay())
+            late = network.rng.random() * STRAGGLES_S if fate == "slow" else 0.0
+            land_at = self._landed[partition] = max(self._landed.get(partition, 0.0), now + network.delay() + late)
             network.later(land_at - now, self._land, batch, part, fate == "unheard")
-        if fate != "fine":
+        if fate in ("lost", "unheard"):
             network.later(0.05 + network.rng.random() * 2.0, self._replace)
 
     def _land(self, batch: _Batch, part: Sequence[tuple[int, Outgoing]], unheard: bool) -> None:
@@ -185,8 +189,8 @@ class _Positions:
         return await self._call("ends", lambda: {partition: len(self._broker.logs[partition]) for partition in partitions})
 
     def _there(self) -> bool:
-        logs = self._broker.logs
-        return any(len(logs[partition]) > at for partition, at in self._at.items() if partition not in self._paused)
+        logs, paused = self._broker.logs, self._paused
+        return any(len(logs[partition]) > at and partition not in paused for partition, at in self._at.items())
 
     def _take(self, most: int) -> list[Raw]:
         """In log order within a partition; between partitions in any."""
@@ -318,6 +322,7 @@ class SimulatedGroupReader(_Positions):
         if self.epoch != epoch:
             self._at.update({p: self._broker.offsets.get((self.member_of.name, p), 0) for p in self._at})
             return []
+        self._broker.on_read(self.member_of.name, found)
         return found
 
     def tenure(self, partition: Partition) -> int:

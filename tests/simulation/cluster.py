@@ -10,19 +10,22 @@ from typing import Any
 
 from daytwo.broker import Broker, Partition, Raw, Sender, outgoing
 from daytwo.client import Client
-from daytwo.fate import headers_of
+from daytwo.fate import REQUEST_ID_HEADER, headers_of
 from daytwo.flow import Service, Table
 from daytwo.loop import Loop, LoopSettings, loops_of
 from daytwo.metrics import Metrics
 from daytwo.records import DocumentSubmitted
 from daytwo.suspects import Suspects
 from daytwo.topic import Record
-from daytwo.topics import TENANT_CONFIGURED
+from daytwo.topics import REQUEST_ADMITTED, TENANT_CONFIGURED
 from daytwo.world import World
 from services.cache import service as cache
 from services.cache.settings import Settings as CacheSettings
 from services.cost_meter import service as cost_meter
+from services.cost_meter.build import LANDS_S
+from services.cost_meter.history import History
 from services.cost_meter.kafka_log import KafkaLog
+from services.cost_meter.keeper import LedgerKeeper
 from services.cost_meter.settings import Settings as MeterSettings
 from services.embedder import service as embedder
 from services.embedder.models import Models
@@ -31,23 +34,28 @@ from services.inference_router.kafka_journal import KafkaJournal
 from services.inference_router.settings import Settings as RouterSettings
 from services.ingest import service as ingest
 from services.ingest.chunks import Piece
+from services.ingest.kafka_road_ends import KafkaRoadEnds
 from services.ingest.settings import Settings as IngestSettings
+from services.ingest.shedding import SheddingRules
 from services.retriever import service as retriever
 from tests.cache.fake_answers import FakeAnswers
 from tests.cost_meter.memory_ledger import MemoryLedger
 from tests.embedder.toy_model import ToyModel
 from tests.retriever.fake_index import FakeIndex
 from tests.simulation.broker import SimulatedBroker
+from tests.simulation.ledger import HeldTwin, KeptLedger, RemoteLedger
 from tests.simulation.loop import Process, SimulatedClock, SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.providers import Providers
-from tests.simulation.stores import Remote, RemoteAnswers, RemoteIndex, RemoteLedger
+from tests.simulation.stores import Remote, RemoteAnswers, RemoteIndex
 from tests.simulation.story import Story
 
 METRICS = Metrics()
 """One for all: nothing depends on them, and making them takes as long as a run."""
 
 SLOTS = 64
+SHEDDING = SheddingRules(target_ms=400, patience_ms=1_500)
+"""Less patient than in production: a run lasts seconds."""
 
 
 class Splitter:
@@ -69,6 +77,8 @@ class Parts:
     broker: Callable[[SimulatedBroker], Broker] = lambda broker: broker
     loop: Callable[[Loop], None] = lambda loop: None
     ledger: type[MemoryLedger] = MemoryLedger
+    kept: type[KeptLedger] = KeptLedger
+    keeper: type[LedgerKeeper] = LedgerKeeper
     journal: Callable[..., Any] | None = None
     client: Callable[[Client], None] = lambda client: None
 
@@ -88,7 +98,7 @@ class Cluster:
         self.remotes = {name: Remote(self.network, name) for name in ("ledger", "answers", "index")}
         self.providers = Providers(self.network, idempotent)
         self.parts = parts or Parts()
-        self.memory = self.parts.ledger()
+        self.ledger = self.parts.kept(self.parts.ledger(), loop.time, self._admitted)
         self.processes: dict[str, Process] = {}
         self.skews: dict[str, int] = {}
         self.deaths: dict[str, list[int]] = {}
@@ -152,6 +162,11 @@ class Cluster:
     def log(self) -> Iterator[Raw]:
         for records in self.broker.logs.values():
             yield from records
+
+    def _admitted(self) -> set[str]:
+        """The ids of what is on the log as admitted."""
+        records = self.broker.records(REQUEST_ADMITTED.name)
+        return {raw.headers.get(REQUEST_ID_HEADER, b"").decode() for raw in records}
 
     def behind(self) -> dict[tuple[str, Partition], int]:
         """Records that are on the log and not committed, or are read once more, by group and partition."""
@@ -229,13 +244,17 @@ def _poison(loop: Loop, process: Process, request_id: bytes) -> None:
 
 
 def _ingest(cluster: Cluster, process: Process, world: World) -> Service:
-    return ingest.service(IngestSettings(), Splitter())
+    road_ends = KafkaRoadEnds(cluster.broker, world.clock, world.rng)
+    return ingest.service(IngestSettings(shedding=SHEDDING), Splitter(), road_ends)
 
 
 def _cost_meter(cluster: Cluster, process: Process, world: World) -> Service:
-    ledger = RemoteLedger(cluster.remotes["ledger"], cluster.memory)
+    remote, kept = cluster.remotes["ledger"], cluster.ledger
+    ledger = RemoteLedger(remote, kept, token=f"{process.name} {cluster.lives[process.name]} ")
+    history = History(cluster.broker.reader(), world.clock)
+    keeper = cluster.parts.keeper(ledger, HeldTwin(remote, kept), history, world.clock, lands_s=LANDS_S)
     log = KafkaLog(cluster.broker.reader(), world.clock)
-    return cost_meter.service(ledger=ledger, log=log, clock=world.clock, settings=MeterSettings())
+    return cost_meter.service(ledger=ledger, log=log, clock=world.clock, settings=MeterSettings(), keeper=keeper)
 
 
 def _embedder(cluster: Cluster, process: Process, world: World) -> Service:

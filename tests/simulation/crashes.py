@@ -17,6 +17,7 @@ POINTS: Final[Mapping[str, Scenario]] = {
     "refused": Scenario(4, (Ask(0, "no_model", 0.5), Ask(1, "invalid", 0.6)), calm=True),
     "failing": Scenario(5, (Ask(0, "plain", 0.5),), (Fault(0, "mood", ":status_500", 0.0, 4.0),), calm=True),
     "unknown": Scenario(6, (Ask(0, "plain", 0.5),), (Fault(0, "mood", "east:cut", 0.0, 4.0),), calm=True),
+    "waiting": Scenario(8, (Ask(0, "crowd", 0.5), Ask(1, "crowd", 0.52)), calm=True),
     "document": Scenario(7, (Ask(0, "document", 0.5), Ask(2, "document", 1.2)), calm=True),
 }
 """The roads: one request each that is answered, answered from the cache, grounded, refused, and so on; and a document."""

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from daytwo.records import Cap
+from daytwo.broker import Outgoing
+from daytwo.records import TenantConfigured, ThrottlePublished
+from daytwo.topics import TENANT_CONFIGURED
 from tests.simulation.cluster import Cluster
 from tests.simulation.network import Trouble
 from tests.simulation.providers import Moods
 from tests.simulation.scenario import Fault
 from tests.simulation.submissions import DEPLOYMENTS, TENANTS
+
+FOR_GOOD_S: Final = 60.0
 
 Strike = Callable[[Cluster, Fault], None]
 
@@ -75,6 +79,52 @@ def _write(*records: Any) -> Callable[[Cluster, Fault], None]:
     return lambda cluster, fault: cluster.write(*records)
 
 
+def _ledger_older(cluster: Cluster, fault: Fault) -> None:
+    """The ledger's machine dies, and a copy from `for_s` before takes its place."""
+    cluster.network.later(fault.for_s, cluster.ledger.copy())
+
+
+def lowered(tenant: TenantConfigured) -> TenantConfigured:
+    """With caps that have room for nothing, or for one."""
+    return replace(
+        tenant,
+        caps=tuple(replace(cap, limit_nano=10) for cap in tenant.caps),
+        token_caps=tuple(replace(cap, limit_tokens=10) for cap in tenant.token_caps),
+        concurrency_caps=tuple(replace(cap, limit_requests=1) for cap in tenant.concurrency_caps),
+    )
+
+
+def _tenant_gone(cluster: Cluster, fault: Fault) -> None:
+    """Deleted with requests open; it may come back."""
+    gone = Outgoing(topic=TENANT_CONFIGURED.name, key=fault.what.encode(), value=None)
+    cluster.broker.write(gone, cluster.clock.now_ms())
+    if fault.for_s < FOR_GOOD_S:
+        cluster.network.later(fault.for_s, cluster.write, TENANTS[fault.what])
+
+
+def _throttled(cluster: Cluster, fault: Fault) -> None:
+    now_ms = cluster.clock.now_ms()
+    until_ms = now_ms + int(fault.for_s * 1000)
+    throttle = ThrottlePublished(
+        tenant=fault.what,
+        scope="tenant",
+        subject="",
+        kind="requests",
+        period="minute",
+        limit=1,
+        used=1,
+        until_ms=until_ms,
+        published_at_ms=now_ms,
+    )
+    cluster.write(throttle)
+
+
+def _clock_jump(cluster: Cluster, fault: Fault) -> None:
+    """A process's clock is set, forwards or back, while it works."""
+    cluster.processes[fault.what].clock.skew_ms += int(fault.strength)
+    cluster.skews[fault.what] = cluster.skews.get(fault.what, 0) + int(fault.strength)
+
+
 def _down(down: bool) -> Callable[[Cluster, Fault], None]:
     def turn(cluster: Cluster, fault: Fault) -> None:
         cluster.broker.down = down
@@ -96,6 +146,7 @@ STRIKES: Final[dict[str, Strike]] = {
     "unheard": _trouble,
     "lost": _trouble,
     "slow": _trouble,
+    "clock_jump": _clock_jump,
     "broker_down": _for_a_while(_down(True), _down(False)),
     "away": _for_a_while(_away(True), _away(False)),
     "emptied": lambda cluster, fault: cluster.answers.lose_everything(),
@@ -104,7 +155,12 @@ STRIKES: Final[dict[str, Strike]] = {
     "rewind": _rewind,
     "scale_up": _scale_up,
     "scale_down": _for_a_while(lambda c, f: c.stop(f"{f.what}-0"), _start_again),
-    "cap_lowered": _write(replace(TENANTS["poor"], caps=(Cap(scope="tenant", period="total", limit_nano=10),))),
+    "ledger_emptied": lambda cluster, fault: cluster.ledger.empty(),
+    "ledger_restarted": lambda cluster, fault: cluster.ledger.restart(),
+    "ledger_older": _ledger_older,
+    "cap_lowered": lambda cluster, fault: cluster.write(lowered(TENANTS[fault.what])),
+    "tenant_gone": _tenant_gone,
+    "throttled": _throttled,
     "tenant_off": _for_a_while(
         _write(replace(TENANTS["acme"], active=False)),
         _write(TENANTS["acme"]),

@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final
 
-EPOCH_MS: Final = 1_772_366_400_000
-"""2026-03-01T12:00Z: when every simulation begins."""
+EPOCH_MS: Final = 1_772_323_195_000
+"""2026-02-28T23:59:55Z: when every simulation begins, five seconds before an hour, a day and a month are over."""
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 """Whose work is running; None: of what is around the services."""

@@ -97,10 +97,11 @@ class Providers:
         reply = self._answered[attempt_id] = Reply(status=200, body=_body(text, input_tokens, output_tokens, mood))
         if mood == "hang":
             return
-        self._reply(answer, Silence(reason="cut", sent=True) if mood == "cut" else reply, slow=mood == "slow")
+        most_s = 12.0 if mood == "slow" else 1.2 if deployment == "narrow" else 0.5
+        self._reply(answer, Silence(reason="cut", sent=True) if mood == "cut" else reply, most_s)
 
-    def _reply(self, answer: asyncio.Future[Reply | Silence], end: Reply | Silence, *, slow: bool = False) -> None:
-        thinking = 0.02 if self.network.calm else self.network.rng.random() * (12.0 if slow else 0.5)
+    def _reply(self, answer: asyncio.Future[Reply | Silence], end: Reply | Silence, most_s: float = 0.5) -> None:
+        thinking = 0.02 if self.network.calm else self.network.rng.random() * most_s
         self.network.later(thinking + self.network.delay(), give, answer, end)
 
     def _tell(self, deployment: str, attempt_id: str, what: str) -> None:

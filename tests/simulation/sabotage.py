@@ -24,16 +24,22 @@ from daytwo.records import (
     AttemptStarted,
     ChunkAccepted,
     DeadLetter,
+    RequestAccepted,
     RequestEmbedded,
     RequestFinished,
     Usage,
 )
 from daytwo.world import World
 from services.cache import decision
+from services.cost_meter.history import Ended
+from services.cost_meter.keeper import LedgerKeeper, Rebuilt
 from services.cost_meter.ports import Answer, Decided, Reservation, Settled, Settlement, Unsettled
+from services.cost_meter.tenants import Tenants
 from services.inference_router.ports import Attempt
+from services.ingest.requests import overloaded
 from tests.cost_meter.memory_ledger import MemoryLedger
 from tests.simulation.cluster import BUILDS, Cluster, Parts
+from tests.simulation.ledger import KeptLedger
 from tests.simulation.loop import Process
 
 Handle = Callable[[Any, Context], Awaitable[Sequence[Output]]]
@@ -242,6 +248,91 @@ class _ForgetSettlement(MemoryLedger):
         return Unsettled(known=True)
 
 
+class _DecideAgain(MemoryLedger):
+    """What is open is decided anew, whatever the round."""
+
+    async def reserve(self, reservation: Reservation) -> Answer:
+        known = self.books[reservation.tenant].requests.get(reservation.request_id)
+        if known is not None and not known.closed and reservation.round:
+            del self.books[reservation.tenant].requests[reservation.request_id]
+        return await super().reserve(reservation)
+
+
+class _KeepTheRoom(MemoryLedger):
+    """A request that has ended counts as open."""
+
+    async def settle(self, settlement: Settlement) -> Settled | Unsettled:
+        settled = await super().settle(settlement)
+        known = self.books[settlement.tenant].requests.get(settlement.request_id)
+        for path in known.paths if known is not None and isinstance(settled, Settled) else ():
+            if path.endswith("/open/now"):
+                self.books[settlement.tenant].add(path, open=1)
+        return settled
+
+
+class _OpenTokens(MemoryLedger):
+    """Tokens and open requests are counted and not capped."""
+
+    async def reserve(self, reservation: Reservation) -> Answer:
+        windows = [window._replace(limit_tokens=None, limit_requests=None) for window in reservation.windows]
+        return await super().reserve(replace(reservation, windows=windows))
+
+
+class _NeverShut(KeptLedger):
+    def shut(self) -> None:
+        """As it was before it restarted."""
+
+
+class _OpenUnread(LedgerKeeper):
+    async def _play_all(self) -> Rebuilt:
+        return Rebuilt(since_ms=None)
+
+
+class _AdmissionsOnly(LedgerKeeper):
+    async def _settle(self, ended: Sequence[Ended], tenants: Tenants, rebuilt: Rebuilt) -> None:
+        """What has ended is not played."""
+
+
+def _cheaper_unasked() -> Parts:
+    """The cheaper route is taken without a second question to the ledger."""
+
+    class Unasked(MemoryLedger):
+        async def reserve(self, reservation: Reservation) -> Answer:
+            if reservation.round % 2:
+                return Decided(decision=reservation.proposal, repeated=False)
+            return await super().reserve(reservation)
+
+    return _ledger(Unasked)
+
+
+def _wait_and_forget() -> Parts:
+    def around(handle: Handle, cluster: Cluster) -> Handle:
+        async def handles(record: Any, context: Context) -> Sequence[Output]:
+            await asyncio.sleep(0)
+            return []
+
+        return handles
+
+    return _handler("cost-meter", "request-waiting", around)
+
+
+# the door
+
+
+def _refuse_after_acceptance() -> Parts:
+    """One that is let in while others are refused is refused, too."""
+
+    def around(handle: Handle, cluster: Cluster) -> Handle:
+        async def handles(record: Any, context: Context) -> Sequence[Output]:
+            outputs = await handle(record, context)
+            accepted = [each for each in outputs if isinstance(each, RequestAccepted) and each.request.model == "narrow"]
+            return [*outputs, *(overloaded(each, context, 1000) for each in accepted)]
+
+        return handles
+
+    return _handler("ingest", "request-submitted", around)
+
+
 def _ledger(kind: type[MemoryLedger]) -> Parts:
     return Parts(ledger=kind)
 
@@ -380,6 +471,17 @@ SABOTAGES: Final[Mapping[str, Callable[[], Sabotage]]] = {
     "reserve after the call": lambda: Sabotage(_ledger(_ReserveAtTheEnd), frozenset({"above_cap"})),
     "settle twice": lambda: Sabotage(_ledger(_SettleTwice), frozenset({"ledger_differs"})),
     "forget to settle": lambda: Sabotage(_ledger(_ForgetSettlement), frozenset({"held_after_end"})),
+    "decide a waiting request twice": lambda: Sabotage(_ledger(_DecideAgain), frozenset({"ledger_differs", "room_kept"})),
+    "keep the room of what has ended": lambda: Sabotage(_ledger(_KeepTheRoom), frozenset({"room_kept"})),
+    "cap money only": lambda: Sabotage(_ledger(_OpenTokens), frozenset({"above_cap"})),
+    "take the cheaper route without asking the ledger": lambda: Sabotage(_cheaper_unasked(), frozenset({"above_cap"})),
+    "forget what waits": lambda: Sabotage(_wait_and_forget(), frozenset({"passed_over", "lost"})),
+    "trust a ledger that restarted": lambda: Sabotage(Parts(kept=_NeverShut), frozenset({"ledger_differs", "not_held", "above_cap"})),
+    "open the ledger without reading the log": lambda: Sabotage(
+        Parts(keeper=_OpenUnread), frozenset({"ledger_differs", "not_held", "above_cap"})
+    ),
+    "play admissions and not what has ended": lambda: Sabotage(Parts(keeper=_AdmissionsOnly), frozenset({"held_after_end"})),
+    "refuse after acceptance": lambda: Sabotage(_refuse_after_acceptance(), frozenset({"decided_twice"})),
     "forget the journal": lambda: Sabotage(_forget_journal(), frozenset({"paid_twice", "below_bill", "attempt_ended_twice"})),
     "call before the attempt is on the log": lambda: Sabotage(
         _write_ahead(lambda record: None if isinstance(record, AttemptStarted) else record),

@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 AskKind = Literal[
     "plain", "session", "equal", "grounded", "fresh", "uncached", "short", "invalid", "no_model", "stranger", "poor", "signed", "unsigned",
-    "forged", "garbage", "reused", "repeat", "document", "removal", "neighbour",
+    "forged", "garbage", "reused", "repeat", "document", "removal", "neighbour", "tokens", "crowd", "hourly", "thrifty", "several", "rush",
 ]  # fmt: skip
-"""reused: the id of the first request with other content. repeat: the first request again, byte for byte."""
+"""tokens to several: of tenants with caps of that kind (submissions.py). rush: for a deployment that takes one at a time. reused: the id
+of the first request with other content. repeat: the first request again, byte for byte."""
 
 SERVICES: Final = ("ingest", "cost-meter", "embedder", "cache", "retriever", "inference-router")
 
@@ -73,15 +74,46 @@ _ASKS: Final[tuple[tuple[AskKind, int], ...]] = (
     ("no_model", 1), ("stranger", 1), ("poor", 6), ("signed", 2), ("unsigned", 1), ("forged", 1), ("garbage", 1), ("reused", 2),
     ("repeat", 3), ("document", 4), ("removal", 1), ("neighbour", 2),
 )  # fmt: skip
+_CAPPED: Final[tuple[AskKind, ...]] = ("tokens", "crowd", "hourly", "thrifty", "several")
 
 
 def scenario(seed: int) -> Scenario:
     """The scenario of a seed."""
     rng = Random(f"scenario {seed}")
-    asks = tuple(Ask(number, _pick(rng, _ASKS), _moment(rng)) for number in range(rng.randint(2, 6)))
-    replicas = tuple((service, 2) for service in SERVICES if rng.random() < 0.15)
+    asks = tuple(Ask(number, kind, at_s) for number, (kind, at_s) in enumerate(_asks(rng)))
+    rush = asks[0].kind == "rush"
+    replicas = tuple((service, 2) for service in SERVICES if rng.random() < (0.7 if rush and service == "ingest" else 0.15))
     faults = tuple(_fault(rng, number, dict(replicas)) for number in range(rng.choice((0, 1, 1, 2, 2, 3, 4))))
+    if rng.random() < 0.03:
+        faults += _lost_on_the_way(rng, len(faults))
+    if rush and rng.random() < 0.7:
+        faults += (_at_the_door(rng, len(faults)),)
     return Scenario(seed, asks, faults, replicas, idempotent=rng.random() < 0.3)
+
+
+def _asks(rng: Random) -> list[tuple[AskKind, float]]:
+    """Mostly of all kinds; sometimes many at one cap, and seldom more than a deployment can answer."""
+    theme = rng.random()
+    if theme < 0.06:
+        return [("rush", round(0.3 + number * 0.2 * (0.5 + rng.random()), 3)) for number in range(rng.randint(9, 13))]
+    if theme < 0.30:
+        kinds: list[tuple[AskKind, int]] = [(rng.choice(_CAPPED), 5), (rng.choice(_CAPPED), 1), ("repeat", 1)]
+        return [(_pick(rng, kinds), _moment(rng)) for _ in range(rng.randint(3, 6))]
+    return [(_pick(rng, _ASKS), _moment(rng)) for _ in range(rng.randint(2, 6))]
+
+
+def _lost_on_the_way(rng: Random, number: int) -> tuple[Fault, Fault]:
+    """The ledger loses what it has just granted, while the log does not have it yet."""
+    at_s = 0.3 + rng.random() * 4
+    late = Fault(number, "slow", "send request-admitted", round(at_s, 3), 3.0, 0.6)
+    kind = rng.choice(("ledger_emptied", "ledger_older"))
+    return late, Fault(number + 1, kind, "", round(at_s + 0.3 + rng.random(), 3), round(0.2 + rng.random(), 3))
+
+
+def _at_the_door(rng: Random, number: int) -> Fault:
+    """What has been decided by one ingest comes to another, that knows the queue as well."""
+    kind, what = rng.choice((("kill", "ingest-0"), ("rebalance", "ingest"), ("rewind", "ingest"), ("scale_up", "ingest")))
+    return Fault(number, kind, what, round(1.5 + rng.random() * 2.5, 3), 0.0, float(rng.choice((1, 3, 5))))
 
 
 def _moment(rng: Random) -> float:
@@ -135,7 +167,7 @@ _FAULTS: Final[dict[str, tuple[int, Draw]]] = {
     "kill_all": (1, lambda rng, replicas: ("", 0.0, 1.0)),
     "unheard": (6, _calls(*_SENT, "commit", "ledger", "answers", "index")),
     "lost": (5, _calls(*_SENT, "commit", "ledger", "answers", "index", "read")),
-    "slow": (3, _calls("ledger", "answers", "index", "commit")),
+    "slow": (5, _calls("ledger", "answers", "index", "commit", "send request-", "send attempt-", "send request-admitted")),
     "broker_down": (3, lambda rng, replicas: ("", 0.5 + rng.random() * 5, 1.0)),
     "away": (4, lambda rng, replicas: (rng.choice(("ledger", "answers", "index")), 0.5 + rng.random() * 6, 1.0)),
     "emptied": (1, lambda rng, replicas: ("answers", 0.0, 1.0)),
@@ -145,7 +177,13 @@ _FAULTS: Final[dict[str, tuple[int, Draw]]] = {
     "scale_up": (6, _service),
     "scale_down": (3, _service),
     "skew": (3, lambda rng, replicas: (_process(rng, replicas), 0.0, rng.choice((-5000.0, -300.0, 300.0, 5000.0)))),
-    "cap_lowered": (1, lambda rng, replicas: ("", 0.0, 1.0)),
+    "ledger_emptied": (2, lambda rng, replicas: ("", 0.0, 1.0)),
+    "ledger_restarted": (2, lambda rng, replicas: ("", 0.0, 1.0)),
+    "ledger_older": (4, lambda rng, replicas: ("", 0.1 + rng.random() ** 2 * 5, 1.0)),
+    "clock_jump": (2, lambda rng, replicas: (_process(rng, replicas), 0.0, rng.choice((-7000.0, -900.0, 900.0, 7000.0)))),
+    "cap_lowered": (3, lambda rng, replicas: (rng.choice(("poor", *_CAPPED)), 0.0, 1.0)),
+    "tenant_gone": (2, lambda rng, replicas: (rng.choice(("acme", *_CAPPED)), rng.choice((0.5, 3.0, 100.0)), 1.0)),
+    "throttled": (2, lambda rng, replicas: (rng.choice(("acme", *_CAPPED)), 0.5 + rng.random() * 5, 1.0)),
     "tenant_off": (1, lambda rng, replicas: ("", 0.0, 1.0)),
     "deployment_off": (1, lambda rng, replicas: (rng.choice(("east", "west")), 0.0, 1.0)),
     "poison": (1, lambda rng, replicas: (rng.choice(SERVICES), 6.0, 1.0)),

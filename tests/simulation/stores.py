@@ -1,17 +1,15 @@
-"""The two Redis and Milvus as twins: the fakes that the contract suites hold to the real ones, reached over the network."""
+"""The cache's Redis and Milvus as twins: the fakes that the contract suites hold to the real ones, reached over the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from daytwo.errors import RetryableError
 from daytwo.records import AnswerLearned, ChunkEmbedded
 from services.cache.ports import Flight, Recalled, Watched
-from services.cost_meter.ports import Account, Answer, Reservation, Restoration, Settled, Settlement, Unsettled
 from services.retriever.ports import Hit, Scope, SourceKey, Space, Stored
 from tests.cache.fake_answers import FakeAnswers
-from tests.cost_meter.memory_ledger import MemoryLedger
 from tests.retriever.fake_index import FakeIndex
 from tests.simulation.network import Network, at_once
 
@@ -33,30 +31,6 @@ class Remote:
         if self.away:
             raise RetryableError("store_unavailable", f"{self._name} is away")
         return at_once(work())
-
-
-class RemoteLedger:
-    def __init__(self, remote: Remote, ledger: MemoryLedger) -> None:
-        self._remote = remote
-        self._ledger = ledger
-
-    async def start(self) -> None:
-        await self._remote.call("start", self._ledger.start)
-
-    async def stop(self) -> None:
-        return None
-
-    async def reserve(self, reservation: Reservation) -> Answer:
-        return await self._remote.call("reserve", lambda: self._ledger.reserve(reservation))
-
-    async def settle(self, settlement: Settlement) -> Settled | Unsettled:
-        return await self._remote.call("settle", lambda: self._ledger.settle(settlement))
-
-    async def restore(self, restorations: Sequence[Restoration]) -> None:
-        await self._remote.call("restore", lambda: self._ledger.restore(restorations))
-
-    async def accounts(self) -> Mapping[str, Account]:
-        return await self._remote.call("accounts", self._ledger.accounts)
 
 
 class RemoteAnswers:

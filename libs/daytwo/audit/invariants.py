@@ -58,7 +58,7 @@ CONFIGURATION_DELAY_MS: Final = 30_000
 
 def lost(view: View, *, now_ms: int, grace_ms: int) -> Iterator[Violation]:
     for (tenant, request_id), request in view.accepted():
-        if request.first is None and request.deadline_ms + grace_ms < now_ms:
+        if not request.has_ended and request.deadline_ms + grace_ms < now_ms:
             late_s = (now_ms - request.deadline_ms) / 1000
             yield Violation(rule="lost", ids=(request_id, tenant), detail=f"no result {late_s:.0f} s after its deadline")
 
@@ -85,7 +85,8 @@ def out_of_order(view: View) -> Iterator[Violation]:
     """Requests of one session that were accepted, or admitted, in another order than they were submitted.
 
     That is as far as a session's order goes: from there on equal questions meet, not requests of a session. Of records that were
-    written twice the first counts; one that was submitted twice has no place of its own. Only places of one partition are compared.
+    written twice the first counts; one that was submitted twice has no place of its own, and one that waited at a limit lets others
+    pass. Only places of one partition are compared.
     """
     sessions: dict[tuple[str, str], list[Request]] = defaultdict(list)
     for _, request in view.accepted():
@@ -93,7 +94,9 @@ def out_of_order(view: View) -> Iterator[Violation]:
             sessions[request.key[0], request.session].append(request)
     for requests in sessions.values():
         yield from _overtaken([(r.submitted_at, r.accepted_at, r) for r in requests if r.submitted_at and r.accepted_at], "accepted")
-        yield from _overtaken([(r.accepted_at, r.admitted_at, r) for r in requests if r.accepted_at and r.admitted_at], "admitted")
+        yield from _overtaken(
+            [(r.accepted_at, r.admitted_at, r) for r in requests if r.accepted_at and r.admitted_at and not r.waited], "admitted"
+        )
 
 
 def _overtaken(requests: Sequence[tuple[Place, Place, Request]], what: str) -> Iterator[Violation]:
@@ -280,7 +283,7 @@ def above_cap(view: View, *, clocks_ms: int = 0) -> Iterator[Violation]:
     An admission is on the log after its reservation and a result before its settlement, and a settled request counts at most
     what was reserved for it; so what is summed up here was at that moment in the ledger at least, and nothing is accused wrongly.
     The caps are those in force; admissions before them are summed up and not judged. The timestamps are of the clocks of those who
-    wrote, which may differ by `clocks_ms`: a result counts so much earlier.
+    wrote, which may differ by `clocks_ms`: to others a result counts so much earlier, and an admission so much later.
     """
     requests: dict[str, list[tuple[str, Request]]] = defaultdict(list)
     for (tenant, request_id), request in view.accepted():
@@ -294,18 +297,20 @@ def _replay(view: View, tenant: str, requests: Sequence[tuple[str, Request]], cl
     since_ms, configured = view.tenants[tenant]
     known = rules(configured)
     used: dict[Counter, int] = defaultdict(int)
-    for _, place, ends in sorted(_moments(requests, clocks_ms)):
+    for _, place, moment in sorted(_moments(requests, clocks_ms)):
         request_id, request = requests[place]
-        judged = not ends and _admitted_ms(request) > since_ms + CONFIGURATION_DELAY_MS
+        judged = moment == _ADMITTED and _admitted_ms(request) > since_ms + CONFIGURATION_DELAY_MS
         amounts, kept = _reserved(request), _kept(request)
         for counter, limit in _counters(known, request):
             unit = counter[0]
-            used[counter] += kept[unit] - amounts[unit] if ends else amounts[unit]
-            if judged and used[counter] > limit:
-                detail = f"{used[counter]} of {limit} {_UNITS[unit]} in {'/'.join(counter[1:])} once it was admitted"
+            if judged and used[counter] + amounts[unit] > limit:
+                detail = f"{used[counter] + amounts[unit]} of {limit} {_UNITS[unit]} in {'/'.join(counter[1:])} once it was admitted"
                 yield Violation(rule="above_cap", ids=(request_id, tenant), detail=detail)
+            used[counter] += {_ADMITTED: 0, _COUNTS: amounts[unit], _ENDS: kept[unit] - amounts[unit]}[moment]
 
 
+_ADMITTED, _COUNTS, _ENDS = range(3)
+"""Moments of a request: it is held against what others hold; others are held against it; it holds no more than it has cost."""
 Counter = tuple[str, str, str, str]
 """Unit, scope, subject, window."""
 _UNITS: Final = {"money": "nano-dollars", "tokens": "tokens", OPEN: "open requests"}
@@ -324,12 +329,13 @@ def _reserved(request: Request) -> Mapping[str, int]:
     return {"money": request.reserved_nano, "tokens": request.reserved_tokens, OPEN: 1}
 
 
-def _moments(requests: Sequence[tuple[str, Request]], clocks_ms: int) -> Iterator[tuple[int, int, bool]]:
+def _moments(requests: Sequence[tuple[str, Request]], clocks_ms: int) -> Iterator[tuple[int, int, int]]:
     for place, (_, request) in enumerate(requests):
-        yield (_admitted_ms(request), place, False)
+        yield (_admitted_ms(request), place, _ADMITTED)
+        yield (_admitted_ms(request) + clocks_ms, place, _COUNTS)
         if request.settling is not None:
             # Not before its admission, whatever the brokers' clocks say.
-            yield (max(request.settling.place.timestamp_ms - clocks_ms, _admitted_ms(request)), place, True)
+            yield (max(request.settling.place.timestamp_ms - clocks_ms, _admitted_ms(request)), place, _ENDS)
 
 
 def _admitted_ms(request: Request) -> int:

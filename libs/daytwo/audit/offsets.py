@@ -15,9 +15,10 @@ from daytwo.fate import DOCUMENT_ID_HEADER, NOT_FOR_HEADER, REQUEST_ID_HEADER
 
 FOLLOWS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("ingest", "request-submitted"): ("request-accepted", "request-finished"),
-    ("cost-meter", "request-accepted"): ("request-admitted", "request-finished"),
+    ("cost-meter", "request-accepted"): ("request-admitted", "request-waiting", "request-finished"),
+    ("cost-meter", "request-waiting"): ("request-admitted", "request-waiting", "request-finished"),
     ("embedder", "request-admitted"): ("request-embedded", "request-finished"),
-    ("cache", "request-embedded"): ("request-missed", "request-grounded", "request-finished"),
+    ("cache", "request-embedded"): ("request-missed", "request-grounded", "request-waiting", "request-finished"),
     ("retriever", "request-missed"): ("request-grounded", "request-finished"),
     ("inference-router", "request-admitted"): ("request-finished",),
     ("inference-router", "request-grounded"): ("request-finished",),
@@ -31,12 +32,13 @@ class Outputs:
     """What is on the log, by topic: enough to say what became of a record."""
 
     def __init__(self, raws: Iterable[Raw] = ()) -> None:
-        self._there: dict[str, set[str]] = defaultdict(set)
+        self._there: dict[str, dict[str, int]] = defaultdict(dict)
+        """By topic and name the last offset: what is of one request lies in one partition."""
         for raw in raws:
             self.take(raw)
 
     def take(self, raw: Raw) -> None:
-        self._there[raw.topic].add(_text(raw.key) if raw.topic == "dead-letter" else _name(raw))
+        self._there[raw.topic][_text(raw.key) if raw.topic == "dead-letter" else _name(raw)] = raw.offset
 
     def unfinished(self, group: str, raw: Raw) -> bool:
         """True: the group has nothing to show for the record. One without a header to know it by must have a dead letter."""
@@ -46,7 +48,11 @@ class Outputs:
         if f"{raw.topic}/{raw.partition}/{raw.offset}" in self._there["dead-letter"]:
             return False
         name = _name(raw)
-        return not name or not any(name in self._there[topic] for topic in followers)
+        return not name or not any(self._follows(topic, name, raw) for topic in followers)
+
+    def _follows(self, topic: str, name: str, raw: Raw) -> bool:
+        offset = self._there[topic].get(name)
+        return offset is not None and (topic != raw.topic or offset > raw.offset)
 
 
 def passed_over(

@@ -13,7 +13,8 @@ def recount(results: Iterable[RequestFinished]) -> Mapping[str, tuple[int, int]]
     seen = set()
     spent: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for result in results:
-        if result.fingerprint and (result.tenant, result.request_id, result.fingerprint) not in seen:
+        accepted = result.fingerprint and not result.submission
+        if accepted and (result.tenant, result.request_id, result.fingerprint) not in seen:
             seen.add((result.tenant, result.request_id, result.fingerprint))
             spent[result.tenant][0] += result.cost_nano
             spent[result.tenant][1] += result.usage.input_tokens + result.usage.output_tokens

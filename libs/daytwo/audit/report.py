@@ -120,12 +120,12 @@ def judge(view: View, differ: Sequence[Violation], *, now_ms: int, grace_ms: int
 
 def open_requests(view: View) -> int:
     """Accepted and without a result."""
-    return sum(request.first is None for _, request in view.accepted())
+    return sum(not request.has_ended for _, request in view.accepted())
 
 
 def counts(view: View, lost: int) -> dict[str, int]:
     accepted = [request for _, request in view.accepted()]
-    waiting = sum(request.first is None for request in accepted)
+    waiting = sum(not request.has_ended for request in accepted)
     return {
         "accepted": len(accepted),
         "ended": len(accepted) - waiting,

@@ -84,7 +84,7 @@ class End(NamedTuple):
     said: int = 0
     """Of the answer's text."""
     at_door: bool = False
-    """Given by ingest: the request was not accepted."""
+    """Given by ingest: this record of the request was not accepted. It settles nothing."""
 
 
 @dataclass(slots=True)
@@ -112,6 +112,8 @@ class Request:
     """The moment that chose the windows of the caps; 0: when it was accepted."""
     reserved_nano: int = 0
     reserved_tokens: int = 0
+    waited: bool = False
+    """At a limit, until there was room: others of its session may have gone first."""
     first: End | None = None
     """Its result: the first in the log."""
     settling: End | None = None
@@ -122,6 +124,11 @@ class Request:
     """Further results."""
     contradictions: int = 0
     """Of these, results of another class than the first."""
+
+    @property
+    def has_ended(self) -> bool:
+        """For one that was accepted: refused at the door, as a copy of it may have been, it is on its road still."""
+        return self.first is not None and not (self.first.at_door and self.settling is None)
 
     def booked(self) -> Iterator[tuple[str, int]]:
         """The attempts that its results list, each once: id and nano-dollars."""
@@ -250,6 +257,7 @@ class View:
             request.fingerprint = hash(record.fingerprint)
             request.admitted_at = place
             request.booked_ms = admission.at_ms
+            request.waited |= admission.round > 1 and not admission.cache_only
             request.reserved_nano, request.reserved_tokens = admission.reserved_nano, admission.reserved_tokens
 
     def take_started(self, record: AttemptStarted, place: Place) -> None:
@@ -293,7 +301,7 @@ class View:
             request.contradictions += CLASSES[request.first.outcome] != CLASSES[end.outcome]
             if _counts_before(end, request.first):
                 request.first = end
-        if record.fingerprint and end.fingerprint == request.fingerprint:
+        if record.fingerprint and not end.at_door and end.fingerprint == request.fingerprint:
             self._settle(request, end)
 
     @staticmethod

@@ -87,11 +87,46 @@ class FirstResults:
         result = readable(REQUEST_FINISHED, raw)
         if result is None:
             return None
-        identity = (result.tenant, result.request_id, "" if result.fingerprint else result.submission)
+        identity = (result.tenant, result.request_id, result.submission)
         if identity in self._seen:
             return None
         self._seen.add(identity)
         return result
+
+
+class Bookings:
+    """What each record of request-finished adds to what was spent, as the ledger books it: the first result of a request all of its
+    cost, a later one of the same request the attempts that none before it listed.
+    """
+
+    def __init__(self) -> None:
+        self._firsts = FirstResults()
+        self._fingerprints: dict[tuple[str, str], str] = {}
+        self._attempts: set[str] = set()
+
+    def take(self, raw: Raw) -> tuple[RequestFinished | None, int]:
+        """The result that counts and 0, or the later one and its late nano-dollars; None: it adds nothing."""
+        first = self._firsts.take(raw)
+        record = first or readable(REQUEST_FINISHED, raw)
+        if record is None or not record.fingerprint or record.submission:
+            return first, 0
+        of_first = self._fingerprints.setdefault((record.tenant, record.request_id), record.fingerprint)
+        if of_first != record.fingerprint:
+            return first, 0
+        late = [attempt for attempt in record.attempts if attempt.attempt_id not in self._attempts]
+        self._attempts.update(attempt.attempt_id for attempt in late)
+        late_nano = 0 if first is not None else sum(attempt.cost_nano for attempt in late)
+        return (record, late_nano) if first is not None or late_nano else (None, 0)
+
+
+async def bookings(broker: Broker, *, since_ms: int | None = None) -> AsyncIterator[tuple[RequestFinished, int]]:
+    """As `results`; with later results of what has ended that list attempts of their own, and their nano-dollars (of results: 0)."""
+    found = Bookings()
+    start = None if since_ms is None else max(0, since_ms - REPEATS_WITHIN_MS)
+    async for raw in scan(broker, REQUEST_FINISHED, since_ms=start):
+        record, late_nano = found.take(raw)
+        if record is not None and raw.timestamp_ms >= (since_ms or 0):
+            yield record, late_nano
 
 
 async def results(broker: Broker, *, since_ms: int | None = None) -> AsyncIterator[RequestFinished]:

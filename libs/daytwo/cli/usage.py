@@ -13,7 +13,7 @@ import click
 
 from daytwo.broker import Broker
 from daytwo.cli import journal, show
-from daytwo.cli.log import results
+from daytwo.cli.log import bookings
 from daytwo.cli.options import DurationType
 from daytwo.cli.site import Site
 from daytwo.config_file.units import money_text
@@ -40,8 +40,14 @@ class Sum:
     output_tokens: int = 0
     reasoning_tokens: int = 0
     cost_nano: int = 0
+    late_nano: int = 0
+    """Of the cost: attempts that only a later result of a request that had ended lists."""
     corrected_nano: int = 0
     saved_nano: int = 0
+
+    def add_late(self, late_nano: int) -> None:
+        self.cost_nano += late_nano
+        self.late_nano += late_nano
 
     def add(self, result: RequestFinished, corrected_nano: int) -> None:
         self.requests += 1
@@ -119,13 +125,16 @@ async def _sums(broker: Broker, since_ms: int | None, fields: Sequence[str], eve
     corrected = await _corrected(broker)
     sums: dict[Key, Sum] = defaultdict(Sum)
     total = sums[()]
-    stream: AsyncIterator[RequestFinished] = results(broker, since_ms=since_ms)
-    async for result in stream:
+    stream: AsyncIterator[tuple[RequestFinished, int]] = bookings(broker, since_ms=since_ms)
+    async for result, late_nano in stream:
         if tenant in (None, result.tenant):
             bucket = (show.at(start_of(every, result.finished_at_ms)),) if every else ()
             delta_nano = corrected.get((result.tenant, result.request_id), 0)
-            sums[(*bucket, *(getattr(result, name) for name in fields))].add(result, delta_nano)
-            total.add(result, delta_nano)
+            for group in (sums[(*bucket, *(getattr(result, name) for name in fields))], total):
+                if late_nano:
+                    group.add_late(late_nano)
+                else:
+                    group.add(result, delta_nano)
     return sums
 
 

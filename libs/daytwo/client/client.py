@@ -300,7 +300,7 @@ def _seconds(timeout: float) -> float:
 
 def _of_others(result: RequestFinished, mailbox: Mailbox[RequestFinished]) -> bool:
     """A refusal at the door names the bytes it refused. Anybody may send other bytes under an id of ours: that is not our result."""
-    return not result.fingerprint and bool(result.submission) and not mailbox.is_meant(result.request_id, result.submission)
+    return bool(result.submission) and not mailbox.is_meant(result.request_id, result.submission)
 
 
 def _unreadable(record_id: str, error: UnreadableError) -> UnreadableResultError:
