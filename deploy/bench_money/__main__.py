@@ -32,6 +32,7 @@ from deploy.local.settings import read_settings
 
 GOAL_PER_S: Final = 5000
 TENANTS: Final = 10_000
+PARTS: Final = ("memory", "admissions", "rebuilt", "latency")
 SETTLED_S: Final = 3.0
 """Until what was sent has been followed."""
 LATE_S: Final = 180.0
@@ -161,21 +162,24 @@ def rebuild(where: Mapping[str, Any]) -> float:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Few requests, to see that the bench works; figures mean nothing.")
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Measure only this; the rest of the file stays.")
 @click.option("--state", type=click.Path(path_type=Path), default=ROOT / ".daytwo-bench", help="State folder of the stack; emptied.")
 @click.option("--to", "target", type=click.Path(path_type=Path), default=ROOT / "docs" / "bench-money.json", help="What is written.")
-def main(quick: bool, state: Path, target: Path) -> None:
+def main(quick: bool, only: Sequence[str], state: Path, target: Path) -> None:
     """Measure the money part on this machine."""
     count = 4000 if quick else 50_000
+    parts = only or PARTS
     with fresh_stack(state.resolve()) as stack:
         say("starting Kafka and the ledger's Redis")
         where = stack.up("kafka", "topics", "ledger-redis")
-        figures = asyncio.run(measured(where, state, count))
+        figures = asyncio.run(measured(where, state, count, parts))
     figures["machine"] = machine.describe(read_settings(os.environ, ROOT, Path(sys.executable)).cache)
-    target.write_text(json.dumps(figures, indent=2) + "\n")
+    known = json.loads(target.read_text()) if only and target.exists() else {}
+    target.write_text(json.dumps({**known, **figures}, indent=2) + "\n")
     say(f"written: {target}")
 
 
-async def measured(where: Mapping[str, Any], state: Path, count: int) -> dict[str, Any]:
+async def measured(where: Mapping[str, Any], state: Path, count: int, parts: Sequence[str]) -> dict[str, Any]:
     bootstrap, now_ms = where["kafka"], time.time_ns() // 1_000_000
     names = traffic.tenants(TENANTS)
     meter = Meter(where, state)
@@ -187,17 +191,23 @@ async def measured(where: Mapping[str, Any], state: Path, count: int) -> dict[st
         before = meter.memory()
         await send(bootstrap, [outgoing(record) for record in traffic.configuration(names)])
         await asyncio.sleep(SETTLED_S * 2)
-        figures["bytes_per_idle_tenant"] = round((meter.memory() - before) / TENANTS)
-        say(f"memory: {figures['bytes_per_idle_tenant']} bytes an idle tenant")
-        figures["one_tenant"] = await saturated(meter, bootstrap, traffic.asked("hot", [traffic.HOT], count, now_ms))
-        say(f"one tenant: {figures['one_tenant']}")
-        figures["ten_thousand_tenants"] = await saturated(meter, bootstrap, traffic.asked("many", names, count, now_ms))
-        say(f"ten thousand tenants: {figures['ten_thousand_tenants']}")
-        steadily = traffic.asked("steady", names, min(count, 25_000), now_ms)
-        figures["half_the_goal"] = await steady(bootstrap, steadily, GOAL_PER_S // 2)
-        say(f"half the goal: {figures['half_the_goal']}")
-        figures["rebuilt"] = await _rebuilt(meter, where, bootstrap, count, now_ms)
-        say(f"rebuilt: {figures['rebuilt']}")
+        if "memory" in parts:
+            figures["bytes_per_idle_tenant"] = round((meter.memory() - before) / TENANTS)
+            say(f"memory: {figures['bytes_per_idle_tenant']} bytes an idle tenant")
+        if "admissions" in parts or "rebuilt" in parts:
+            hot = await saturated(meter, bootstrap, traffic.asked("hot", [traffic.HOT], count, now_ms))
+            many = await saturated(meter, bootstrap, traffic.asked("many", names, count, now_ms))
+            if "admissions" in parts:
+                figures["one_tenant"], figures["ten_thousand_tenants"] = hot, many
+            say(f"one tenant: {hot}")
+            say(f"ten thousand tenants: {many}")
+        if "rebuilt" in parts:
+            figures["rebuilt"] = await _rebuilt(meter, where, bootstrap, count, now_ms)
+            say(f"rebuilt: {figures['rebuilt']}")
+        if "latency" in parts:
+            steadily = traffic.asked("steady", names, min(count, 25_000), now_ms)
+            figures["half_the_goal"] = await steady(bootstrap, steadily, GOAL_PER_S // 2)
+            say(f"half the goal: {figures['half_the_goal']}")
         return figures
     finally:
         meter.stop()
@@ -206,12 +216,25 @@ async def measured(where: Mapping[str, Any], state: Path, count: int) -> dict[st
 async def _rebuilt(meter: Meter, where: Mapping[str, Any], bootstrap: str, count: int, now_ms: int) -> dict[str, Any]:
     """Of all that was admitted, the hot tenant's is settled and the rest is open."""
     await send(bootstrap, [outgoing(record) for record in traffic.ended("hot", [traffic.HOT], count, now_ms)])
-    await asyncio.sleep(SETTLED_S * 3)
-    before = meter.cpu_s()
+    redis = Redis.from_url(where["ledger_redis"])
+    while redis.scard(f"{{{traffic.HOT}}}/open"):
+        await asyncio.sleep(0.5)
+    before, redis_before = meter.cpu_s(), _redis_cpu_s(redis)
     seconds = await asyncio.to_thread(rebuild, where)
-    cpu_s = round(meter.cpu_s() - before, 2)
     admitted = sum((await ends(bootstrap, REQUEST_ADMITTED.name)).values())
-    return {"admitted": admitted, "settled": count, "seconds": round(seconds, 2), "cpu_s": cpu_s}
+    return {
+        "admitted": admitted,
+        "settled": count,
+        "seconds": round(seconds, 2),
+        "cpu_s": round(meter.cpu_s() - before, 2),
+        "redis_cpu_s": round(_redis_cpu_s(redis) - redis_before, 2),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def _redis_cpu_s(redis: Redis) -> float:
+    told: Any = redis.info("cpu")
+    return float(told["used_cpu_sys"] + told["used_cpu_user"])
 
 
 if __name__ == "__main__":

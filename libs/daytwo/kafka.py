@@ -472,6 +472,9 @@ class KafkaGroupReader(_Consumer):
         return self._tenures.get(partition, 0) if self.dealt.is_set() else 0
 
     async def owns(self, partition: Partition, tenure: int) -> bool:
+        if self.dealt.is_set() and (now := time.monotonic()) - self._awake <= ASLEEP_S:
+            self._awake = now
+            return bool(tenure) and self._tenures.get(partition, 0) == tenure
         async with _unavailable(self._bootstrap):
             epoch = self.epoch
             await self.dealt.wait()

@@ -55,6 +55,7 @@ class Worker:
         self._bugs = 0
         self._large = asyncio.Lock()
         self._topics: dict[str, _TopicMetrics] = {}
+        self._ended: dict[tuple[str, str, str], Counter] = {}
 
     async def one(self, source: Input[Any], raw: Raw, *, condemned: bool = False) -> None:
         """Handles a record and returns once everything it led to is acknowledged."""
@@ -281,11 +282,18 @@ class Worker:
         return outgoing(output, headers)
 
     def _count_result(self, result: RequestFinished) -> None:
-        self._metrics.finished.labels(self.service, result.outcome, result.reason, result.served_by).inc()
-        self._metrics.tokens.labels(self.service, "input").inc(result.usage.input_tokens)
-        self._metrics.tokens.labels(self.service, "output").inc(result.usage.output_tokens)
-        self._metrics.cost.labels(self.service, "spent").inc(result.cost_nano / 1e9)
-        self._metrics.cost.labels(self.service, "saved").inc(result.saved_nano / 1e9)
+        how = (result.outcome, result.reason, result.served_by)
+        if (ended := self._ended.get(how)) is None:
+            ended = self._ended[how] = self._metrics.finished.labels(self.service, *how)
+        ended.inc()
+        for metric, label, amount in (
+            (self._metrics.tokens, "input", result.usage.input_tokens),
+            (self._metrics.tokens, "output", result.usage.output_tokens),
+            (self._metrics.cost, "spent", result.cost_nano / 1e9),
+            (self._metrics.cost, "saved", result.saved_nano / 1e9),
+        ):
+            if amount:
+                metric.labels(self.service, label).inc(amount)
 
     async def write_ahead(self, record: Record) -> None:
         """Sends a record until it is acknowledged."""

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from daytwo.charging import bound_nano
-from daytwo.pricing import PriceBook
-from daytwo.records import Admission, DeploymentConfigured, PriceBound, Quote, RequestSubmitted, TenantConfigured
-from daytwo.routes import candidates
+from daytwo.records import Admission, Quote, RequestSubmitted, TenantConfigured
 from services.cost_meter.bound import input_tokens_bound
 from services.cost_meter.budget import LARGEST, dollars
 from services.cost_meter.decisions import Refusal
+from services.cost_meter.quoting import Offer
 
 
 def propose(
     request: RequestSubmitted,
-    deployments: Iterable[DeploymentConfigured],
-    prices: PriceBook,
+    offer: Offer,
     *,
     attempts_bound: int,
     at_ms: int,
     straight: bool = False,
-    unpriced: PriceBound | None = None,
     corrected: Callable[[Quote, int], int] = lambda _, nano: nano,
 ) -> Admission | Refusal:
     """What is to be reserved if the caps have room: every attempt that may be made, at the dearest route that may be taken.
 
-    `straight`: as Admission has it. `unpriced`: what a route without a known price may cost at most; None: it is not taken.
+    `offer`: what its model can be had for at that moment (epoch milliseconds). `straight`: as Admission has it.
     `corrected`: what a bound (nano-dollars) of a quote is raised to, as its provider has billed more than that before.
     """
-    routes = candidates(request.model, deployments)
+    routes, quotes = offer
     if not routes:
         return Refusal(reason="unknown_model", detail=f"no active deployment serves {request.model}")
-    quotes = prices.quotes(routes, at_ms, lane=request.lane, bound=unpriced)
     if not quotes:
         models = ", ".join(sorted({f"{route.provider}/{route.model}" for route in routes}))
         return Refusal(reason="unpriced_model", detail=f"no price is known for {models}")

@@ -29,6 +29,8 @@ AT_LIMIT: Final = ("cache_only", "wait", "cheaper_route", "refuse")
 Subjects = Mapping[str, str]
 """By scope whose request it is; empty: nobody's."""
 AnyCap = Cap | TokenCap | ConcurrencyCap
+Limits = tuple[int | None, int | None, int | None]
+"""Nano-dollars, tokens, open requests; None: no cap."""
 
 
 class Window(NamedTuple):
@@ -74,6 +76,14 @@ class Caps:
         for cap in all_caps(tenant):
             period = OPEN if isinstance(cap, ConcurrencyCap) else cap.period
             self._by_scope.setdefault(cap.scope, {}).setdefault(period, []).append(cap)
+        self.scopes = tuple(scope for scope in SCOPES[1:] if scope in self._by_scope)
+        """Beside the tenant itself: those of which subjects are capped."""
+        self._alike: dict[tuple[str, str], Limits] = {}
+        """By scope and period, where the caps are the same for every subject."""
+        for scope, periods in self._by_scope.items():
+            for period, caps in periods.items():
+                if all(cap.subject == "*" for cap in caps):
+                    self._alike[scope, period] = _limits(caps, "")
         self._hour = -1
         self._tenants: tuple[Window, ...] = ()
 
@@ -82,19 +92,13 @@ class Caps:
         hour = at_ms // HOUR_MS
         if hour != self._hour:
             self._hour, self._tenants = hour, tuple(self._of("tenant", "", hour))
-        others = [
-            window for scope in self._by_scope if scope != "tenant" and subjects[scope] for window in self._of(scope, subjects[scope], hour)
-        ]
+        others = [window for scope in self.scopes if subjects[scope] for window in self._of(scope, subjects[scope], hour)]
         return tuple(sorted((*self._tenants, *others), key=_slowest_first)) if others else self._tenants
 
-    def limits(self, scope: str, subject: str, period: str) -> tuple[int | None, int | None, int | None]:
+    def limits(self, scope: str, subject: str, period: str) -> Limits:
         """The most a subject may spend (nano-dollars), use (tokens) and have open (requests) in a period."""
-        caps = self._by_scope.get(scope, {}).get(period, ())
-        return (
-            most_specific([(cap.subject, cap.limit_nano) for cap in caps if isinstance(cap, Cap)], subject),
-            most_specific([(cap.subject, cap.limit_tokens) for cap in caps if isinstance(cap, TokenCap)], subject),
-            most_specific([(cap.subject, cap.limit_requests) for cap in caps if isinstance(cap, ConcurrencyCap)], subject),
-        )
+        alike = self._alike.get((scope, period))
+        return alike if alike is not None else _limits(self._by_scope.get(scope, {}).get(period, ()), subject)
 
     def _of(self, scope: str, subject: str, hour: int) -> Iterator[Window]:
         capped = self._by_scope.get(scope, {})
@@ -105,6 +109,14 @@ class Caps:
                 yield Window(scope, subject, period, name, renews_at_ms, nano, tokens)
         if OPEN in capped and (requests := self.limits(scope, subject, OPEN)[2]) is not None:
             yield Window(scope, subject, OPEN, "now", None, limit_requests=requests)
+
+
+def _limits(caps: Sequence[AnyCap], subject: str) -> Limits:
+    return (
+        most_specific([(cap.subject, cap.limit_nano) for cap in caps if isinstance(cap, Cap)], subject),
+        most_specific([(cap.subject, cap.limit_tokens) for cap in caps if isinstance(cap, TokenCap)], subject),
+        most_specific([(cap.subject, cap.limit_requests) for cap in caps if isinstance(cap, ConcurrencyCap)], subject),
+    )
 
 
 def all_caps(tenant: TenantConfigured) -> Sequence[AnyCap]:

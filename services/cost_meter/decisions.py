@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -96,10 +96,11 @@ _UNSAID: Final = Admission(cache_only=False, reserved_nano=0, input_tokens_bound
 
 def encode_proposal(decision: Decision) -> bytes:
     """For the ledger, in case every cap has room."""
-    if isinstance(decision, Admission):
-        return orjson.dumps({"admitted": decision.to_avro()})
-    kind = "refused" if isinstance(decision, Refusal) else "at_limit"
-    return orjson.dumps({kind: asdict(decision)})
+    # Not as to_avro has it, where what may be null says its type beside it.
+    return orjson.dumps({_KINDS[type(decision)]: decision})
+
+
+_KINDS: Final = {Admission: "admitted", Refusal: "refused", AtLimit: "at_limit"}
 
 
 def decode(data: bytes) -> Decision:

@@ -1,36 +1,28 @@
 """What the log says of requests, for the rebuilding of the ledger: who was admitted with what, and what it cost.
 
-Of the records only the few fields that count are read; the rest is skipped over in its bytes.
+Of the records only the fields up to the last that counts are read.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, Final, Generic, TypeVar
-
-from fastavro import parse_schema, schemaless_reader
+from typing import Any, Final, NamedTuple
 
 from daytwo.broker import Partition, Raw, Reader
 from daytwo.clock import Clock
-from daytwo.codec import HEADER_BYTES, decode, registry
+from daytwo.codec import decode, decode_until
 from daytwo.errors import RetryableError, UnreadableError
 from daytwo.records import TenantConfigured
 from daytwo.topic import Topic
 from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
-from services.cost_meter.budget import SCOPES, Subjects
+from services.cost_meter.budget import Subjects
 from services.cost_meter.ports import Settlement
 
 SILENCE_S: Final = 30.0
 """So long may the broker be silent while there is something to read."""
 
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(NamedTuple):
     """One record of request-admitted."""
 
     tenant: str
@@ -42,8 +34,7 @@ class Admitted:
     timestamp_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(NamedTuple):
     """One record of request-finished that has a fingerprint."""
 
     settlement: Settlement
@@ -125,66 +116,26 @@ class History:
         self._read_to.update(ends)
 
 
-class Projection(Generic[T]):
-    """Reads some fields of a record, whatever version it was written in."""
-
-    def __init__(self, topic: Topic[Any], fields: Mapping[str, Any]) -> None:
-        """`fields`: those wanted, by name; of a record field a mapping of the same kind, else True."""
-        self._topic = topic
-        schema = registry()[topic.schema_id]["schema"]
-        self._wanted = parse_schema(_pruned(schema, fields))
-
-    def read(self, data: bytes) -> Mapping[str, Any] | None:
-        """None: the bytes are no record of the topic."""
-        entry = registry().get(int.from_bytes(data[1:HEADER_BYTES], "big"))
-        if entry is None or entry["subject"] != f"{self._topic.name}-value":
-            return None
-        stream = io.BytesIO(data)
-        stream.seek(HEADER_BYTES)
-        try:
-            value: Any = schemaless_reader(stream, _writer(int.from_bytes(data[1:HEADER_BYTES], "big")), self._wanted)
-        except (ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, MemoryError, RecursionError):
-            return None
-        found: Mapping[str, Any] = value
-        return found
-
-
-def _pruned(schema: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    fields = []
-    for field in schema["fields"]:
-        part = wanted.get(field["name"])
-        if part is True:
-            fields.append(field)
-        elif part is not None:
-            fields.append({**field, "type": _pruned(field["type"], part)})
-    return {**schema, "fields": fields}
-
-
-@cache
-def _writer(schema_id: int) -> Any:
-    return parse_schema(registry()[schema_id]["schema"])
-
-
-_IDS: Final = dict.fromkeys(("request_id", "tenant", *SCOPES[1:]), True)
-
-
-@cache
-def _admissions() -> Projection[Any]:
-    return Projection(REQUEST_ADMITTED, {"request": _IDS, "fingerprint": True, "admission": True})
-
-
-@cache
-def _ends() -> Projection[Any]:
-    counts = {"input_tokens": True, "output_tokens": True}
-    return Projection(REQUEST_FINISHED, {**_IDS, "fingerprint": True, "cost_nano": True, "usage": counts, "attempts": True})
+def _fields(raw: Raw, topic: Topic[Any], last: str) -> Mapping[str, Any] | None:
+    """None: the bytes are no record of the topic."""
+    try:
+        return decode_until(topic, raw.value or b"", last)
+    except UnreadableError:
+        return None
 
 
 def _subjects(value: Mapping[str, str]) -> Subjects:
-    return {"tenant": "", **{scope: value[scope] for scope in SCOPES[1:]}}
+    return {
+        "tenant": "",
+        "user": value["user"],
+        "workflow": value["workflow"],
+        "session": value["session"],
+        "agent": value["agent"],
+    }
 
 
 def _admitted(raw: Raw) -> Admitted | None:
-    value = _admissions().read(raw.value or b"")
+    value = _fields(raw, REQUEST_ADMITTED, "admission")
     if value is None:
         return None
     request = value["request"]
@@ -199,7 +150,7 @@ def _admitted(raw: Raw) -> Admitted | None:
 
 
 def _ended(raw: Raw) -> Ended | None:
-    value = _ends().read(raw.value or b"")
+    value = _fields(raw, REQUEST_FINISHED, "attempts")
     if value is None or not value["fingerprint"]:
         return None
     settlement = Settlement(

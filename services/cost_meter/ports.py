@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from daytwo.records import Admission
 from services.cost_meter.budget import Window
 from services.cost_meter.decisions import Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
+class Reservation(NamedTuple):
     """What a request asks of the ledger."""
 
     tenant: str
@@ -22,12 +21,12 @@ class Reservation:
     """What is decided if every window has room."""
     windows: Sequence[Window]
     """The counters it is booked in, the slowest to renew first; none where nothing is to be reserved."""
+    at_ms: int
+    """The moment that chose the windows, epoch milliseconds."""
     then: tuple[str, ...] = ()
     """Remembered where a window has no room: what the tenant lets be tried (TenantConfigured.at_limit)."""
     round: int = 0
     """How often the ledger was asked about this request before: a later round may decide anew what had no room."""
-    at_ms: int
-    """The moment that chose the windows, epoch milliseconds."""
 
     @property
     def amount_nano(self) -> int:
@@ -65,8 +64,7 @@ class Closed:
 Answer = Decided | Reused | Closed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(NamedTuple):
     """The end of a request: what it cost, and where its result is."""
 
     tenant: str
@@ -74,10 +72,10 @@ class Settlement:
     fingerprint: str
     cost_nano: int
     """Nano-dollars, 0 to budget.LARGEST; booked in full even above the reservation."""
-    tokens: int = 0
-    """Input and output together, 0 to budget.LARGEST."""
     partition: int
     offset: int
+    tokens: int = 0
+    """Input and output together, 0 to budget.LARGEST."""
     attempts: Sequence[tuple[str, int]] = ()
     """Ids and nano-dollars of the attempts that the cost is the sum of."""
 
@@ -98,8 +96,7 @@ class Unsettled:
     """Booked all the same: nano-dollars of attempts that no result before this one had."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restoration:
+class Restoration(NamedTuple):
     """A request as the log has it, to be booked without a question: it was admitted once."""
 
     tenant: str

@@ -3,56 +3,49 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from services.cost_meter.ledger_view import TOTAL
-from services.cost_meter.redis_ledger import RedisLedger, text
+from services.cost_meter.redis_ledger import RedisLedger, lua, text
 
-AT_ONCE: Final = 500
-_HELD: Final = ("at", "amount", "held", "open", "windows")
+TENANTS_AT_ONCE: Final = 500
+REQUESTS_AT_ONCE: Final = 1000
+_HOLDINGS: Final = lua("holdings")
+_RESERVED: Final = lua("reserved")
 
 
-class Holding(NamedTuple):
-    """One open request. Nano-dollars, tokens, requests."""
+class Amounts(NamedTuple):
+    """Of a counter."""
 
-    at_ms: int
-    nano: int
-    tokens: int
-    open: int
-    counters: Sequence[str]
-    """Keys."""
+    nano: int = 0
+    tokens: int = 0
+    open: int = 0
+    """Requests."""
+
+    def plus(self, other: Amounts) -> Amounts:
+        return Amounts(self.nano + other.nano, self.tokens + other.tokens, self.open + other.open)
 
 
 async def oldest_open_ms(ledger: RedisLedger) -> int | None:
     """When the oldest open request was decided, epoch milliseconds; None: none is open."""
-    oldest: list[int] = []
-    tenants = await ledger.tenants()
-    for first in range(0, len(tenants), AT_ONCE):
-        oldest += [holding.at_ms for holding in await _holdings(ledger, tenants[first : first + AT_ONCE])]
-    return min(oldest, default=None)
+    found = [oldest async for tenants in _tenants(ledger) async for oldest, _ in _held(ledger, tenants) if oldest is not None]
+    return min(found, default=None)
 
 
 async def differences(ledger: RedisLedger) -> list[str]:
     """Counters whose reserved amounts are not those of the open requests, in words."""
     found: list[str] = []
-    tenants = await ledger.tenants()
-    for first in range(0, len(tenants), AT_ONCE):
-        some = tenants[first : first + AT_ONCE]
-        expected = _summed(await _holdings(ledger, some))
-        keys = sorted({*await _counters(ledger, some), *expected})
-        for key, now in zip(keys, await _reserved(ledger, keys), strict=True):
-            # One that has expired is no counter any more.
-            if now is not None and now != expected.get(key, (0, 0, 0)):
-                found.append(f"{key}: {now} reserved, {expected.get(key, (0, 0, 0))} by what is open")
+    async for tenants in _tenants(ledger):
+        expected: dict[str, Amounts] = defaultdict(Amounts)
+        async for _, sums in _held(ledger, tenants):
+            for key, amounts in sums.items():
+                expected[key] = expected[key].plus(amounts)
+        for key, now in (await _reserved(ledger, tenants, expected)).items():
+            wanted = expected.get(key, Amounts())
+            if now != wanted:
+                found.append(f"{key}: {tuple(now)} reserved, {tuple(wanted)} by what is open")
     return found
-
-
-async def _counters(ledger: RedisLedger, tenants: Sequence[str]) -> list[str]:
-    pipeline = ledger.redis.pipeline(transaction=False)
-    for tenant in tenants:
-        pipeline.zrange(f"{{{tenant}}}/windows", 0, -1)
-    return [text(key) for keys in await pipeline.execute() for key in keys]
 
 
 async def settled_in_total(ledger: RedisLedger, tenants: Sequence[str]) -> Mapping[str, int]:
@@ -63,45 +56,42 @@ async def settled_in_total(ledger: RedisLedger, tenants: Sequence[str]) -> Mappi
     return dict(zip(tenants, [int(nano or 0) for nano in await pipeline.execute()], strict=True))
 
 
-def _summed(holdings: Sequence[Holding]) -> Mapping[str, tuple[int, int, int]]:
-    sums: dict[str, tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
-    for holding in holdings:
-        for key in holding.counters:
-            nano, tokens, opened = sums[key]
-            if key.endswith("/open/now"):
-                sums[key] = (nano, tokens, opened + holding.open)
-            else:
-                sums[key] = (nano + holding.nano, tokens + holding.tokens, opened)
-    return {key: amounts for key, amounts in sums.items() if any(amounts)}
+async def _tenants(ledger: RedisLedger) -> AsyncIterator[Sequence[str]]:
+    tenants = await ledger.tenants()
+    for first in range(0, len(tenants), TENANTS_AT_ONCE):
+        yield tenants[first : first + TENANTS_AT_ONCE]
 
 
-async def _reserved(ledger: RedisLedger, keys: Sequence[str]) -> list[tuple[int, int, int] | None]:
-    pipeline = ledger.redis.pipeline(transaction=False)
-    for key in keys:
-        pipeline.hmget(key, "reserved", "held", "open")
-    rows: list[Any] = await pipeline.execute()
-    return [None if row == [None] * 3 else (int(row[0] or 0), int(row[1] or 0), int(row[2] or 0)) for row in rows]
-
-
-async def _holdings(ledger: RedisLedger, tenants: Sequence[str]) -> list[Holding]:
+async def _held(ledger: RedisLedger, tenants: Sequence[str]) -> AsyncIterator[tuple[int | None, Mapping[str, Amounts]]]:
+    """By counter (key) what some of the open requests hold, and when the oldest of them was decided."""
     pipeline = ledger.redis.pipeline(transaction=False)
     for tenant in tenants:
         pipeline.smembers(f"{{{tenant}}}/open")
     opened = zip(tenants, await pipeline.execute(), strict=True)
     keys = [f"{{{tenant}}}/request/{text(request_id)}" for tenant, ids in opened for request_id in ids]
-    holdings: list[Holding] = []
-    for first in range(0, len(keys), AT_ONCE):
-        pipeline = ledger.redis.pipeline(transaction=False)
-        for key in keys[first : first + AT_ONCE]:
-            pipeline.hmget(key, *_HELD)
-        rows = zip(keys[first : first + AT_ONCE], await pipeline.execute(), strict=True)
-        holdings += [_holding(key.partition("/")[0], row) for key, row in rows]
-    return holdings
+    for first in range(0, len(keys), REQUESTS_AT_ONCE):
+        some = keys[first : first + REQUESTS_AT_ONCE]
+        oldest, *rest = await _ask(ledger, _HOLDINGS, some, [])
+        yield None if oldest == b"-" else int(oldest), _sums(rest)
 
 
-def _holding(tag: str, row: Sequence[bytes | None]) -> Holding:
-    at_ms, nano, tokens, opened, counters = row
-    paths = (counters or b"").decode().split("\n") if counters else []
-    # Until version 2 the whole key was written down.
-    keys = [path if path.startswith("{") else f"{tag}/spent/{path}" for path in paths]
-    return Holding(int(at_ms or 0), int(nano or 0), int(tokens or 0), int(opened or 0), keys)
+def _sums(answer: Sequence[bytes]) -> Mapping[str, Amounts]:
+    return {text(row[0]): Amounts(*[(int(row[at]) << 26) + int(row[at + 1]) for at in (1, 3, 5)]) for row in _rows(answer, 7)}
+
+
+async def _reserved(ledger: RedisLedger, tenants: Sequence[str], expected: Mapping[str, Amounts]) -> Mapping[str, Amounts]:
+    """By key, of the tenants' counters and the expected ones. One that has expired is no counter any more."""
+    rows = _rows(await _ask(ledger, _RESERVED, [f"{{{tenant}}}/windows" for tenant in tenants], []), 4)
+    found = {text(row[0]): Amounts(*map(int, row[1:])) for row in rows}
+    rows = _rows(await _ask(ledger, _RESERVED, [], sorted(expected.keys() - found.keys())), 4)
+    return {**found, **{text(row[0]): Amounts(*map(int, row[1:])) for row in rows}}
+
+
+def _rows(answer: Sequence[bytes], width: int) -> Sequence[Sequence[bytes]]:
+    return [answer[at : at + width] for at in range(0, len(answer), width)]
+
+
+async def _ask(ledger: RedisLedger, script: str, keys: Sequence[str], arguments: Sequence[str]) -> Sequence[Any]:
+    answer: Any = await ledger.redis.eval(script, len(keys), *keys, *arguments)
+    found: Sequence[Any] = answer
+    return found

@@ -1,74 +1,88 @@
--- Decides a request once a round, in all its counters or in none.
--- KEYS: the gate, the request. The other keys are of the same tenant: its open requests, its counters by expiry, its counters.
--- ARGV: one text of lines ('-' stands for nothing), as one long argument is far less work than thirty short ones: fingerprint,
--- nano-dollars, tokens, request id, moment (ms), round, whether a later round may decide anew even if there is room ('1'), what may be
--- tried if there is none, decision if there is; then for each counter: its path, limit of nano-dollars (or of open requests), limit of
--- tokens, when it may be forgotten (ms; '-' never; 'open': it counts open requests).
--- Counters are 64-bit and stay strings. Lua compares doubles: limits and amounts are below 2^53 and so exact, and a larger
--- counter, rounded, still compares as larger.
-if redis.call('EXISTS', KEYS[1]) == 0 then return {'shut'} end
-local line = {}
-for text in string.gmatch(ARGV[1], '[^\n]+') do line[#line + 1] = text end
+-- Decides requests once a round, each in all its counters or in none.
+-- Text: fingerprint, nano-dollars, tokens, request id, moment (ms), round, whether a later round may decide anew even if there is room
+-- ('1'), what may be tried if there is none, decision if there is; then for each counter: its path, limit of nano-dollars (or of open
+-- requests), limit of tokens, when it may be forgotten (ms; '-' never; 'open': it counts open requests).
+local HEAD = '^' .. string.rep('([^\n]*)\n', 9) .. '(.*)$'
+local paths = {}
 
-local known = redis.call('HMGET', KEYS[2], 'fingerprint', 'closed', 'decision', 'over', 'round')
-if known[1] then
-  if known[1] ~= line[1] then return {'reused', known[2]} end
-  if known[2] then return {'closed', known[2]} end
-  if not known[4] then return {'repeated', known[3]} end
-  if tonumber(line[6]) <= tonumber(known[5]) then
-    if known[4] == '1' then return {'repeated', known[3]} end
-    return {'over again', known[4]}
+-- The paths of the counters, as they are written down.
+local function paths_of(windows)
+  if not paths[windows] then
+    local line, found = lines(windows), {}
+    for i = 1, #line, 4 do found[#found + 1] = line[i] end
+    paths[windows] = table.concat(found, '\n')
   end
+  return paths[windows]
 end
 
-local tenant = string.match(KEYS[2], '^[^/]*/')
-local nano, tokens = tonumber(line[2]), tonumber(line[3])
-local there, over, paths = {}, false, {}
-for i = 10, #line, 4 do
-  local key = tenant .. 'spent/' .. line[i]
-  paths[#paths + 1] = line[i]
-  if line[i + 3] == 'open' then
-    local open = redis.call('HGET', key, 'open') or '0'
-    if not over and tonumber(open) + 1 > tonumber(line[i + 1]) then over = {'concurrency', line[i], line[i + 1], open, '0', '1'} end
-  else
-    local now = redis.call('HMGET', key, 'settled', 'reserved', 'tokens', 'held')
-    there[i] = now[2]
-    if not over then
-      if tonumber(now[1] or 0) + tonumber(now[2] or 0) > tonumber(line[i + 1]) - nano then
-        over = {'money', line[i], line[i + 1], now[1] or '0', now[2] or '0', line[2]}
-      elseif tonumber(now[3] or 0) + tonumber(now[4] or 0) > tonumber(line[i + 2]) - tokens then
-        over = {'tokens', line[i], line[i + 2], now[3] or '0', now[4] or '0', line[3]}
-      end
+-- What has no room, as it is told; false: all have.
+local function full(tenant, line, nano, tokens)
+  for i = 1, #line, 4 do
+    local key = tenant .. 'spent/' .. line[i]
+    local found, kind = counter(key), false
+    if line[i + 3] == 'open' then
+      if found[OPEN] + 1 > tonumber(line[i + 1]) then kind = {'concurrency', 'open', false, line[i + 1], '1'} end
+    elseif found[SETTLED] + found[RESERVED] > tonumber(line[i + 1]) - nano then
+      kind = {'money', 'settled', 'reserved', line[i + 1], string.format('%.0f', nano)}
+    elseif found[TOKENS] + found[HELD] > tonumber(line[i + 2]) - tokens then
+      kind = {'tokens', 'tokens', 'held', line[i + 2], string.format('%.0f', tokens)}
+    end
+    if kind then
+      -- To the last digit, as it stands in Redis.
+      book(found)
+      local first, second = redis.call('HGET', key, kind[2]) or '0', kind[3] and redis.call('HGET', key, kind[3]) or '0'
+      return {kind[1], line[i], kind[4], first, second, kind[5]}
     end
   end
-end
-local amount, held, open = line[2], line[3], '1'
-if over then
-  amount, held, open = '0', '0', '0'
-  over = table.concat(over, '\n') .. '\n' .. line[5] .. '\n' .. line[8]
+  return false
 end
 
-for i = 10, #line, 4 do
-  local key, forget = tenant .. 'spent/' .. line[i], line[i + 3]
-  if forget == 'open' then
-    if open == '1' then redis.call('HINCRBY', key, 'open', 1) end
-  else
-    redis.call('HINCRBY', key, 'reserved', amount)
-    if held ~= '0' then redis.call('HINCRBY', key, 'held', held) end
-    if not there[i] then
-      -- By the record's time, not by Redis' clock.
-      if forget ~= '-' then redis.call('PEXPIRE', key, tonumber(forget) - tonumber(line[5])) end
-      redis.call('ZREMRANGEBYSCORE', tenant .. 'windows', '-inf', line[5])
-      redis.call('ZADD', tenant .. 'windows', forget == '-' and '+inf' or forget, key)
+local function decide(key, text)
+  local fingerprint, amount, held, id, at, round, anew, try, decision, windows = string.match(text, HEAD)
+  local known = redis.call('HMGET', key, 'fingerprint', 'closed', 'decision', 'over', 'round')
+  if known[1] then
+    if known[1] ~= fingerprint then return {'reused', known[2]} end
+    if known[2] then return {'closed', known[2]} end
+    if not known[4] then return {'repeated', known[3]} end
+    if tonumber(round) <= tonumber(known[5]) then
+      if known[4] == '1' then return {'repeated', known[3]} end
+      return {'over again', known[4]}
     end
   end
+
+  local tenant, line, open = string.match(key, '^[^/]*/'), lines(windows), '1'
+  local over = full(tenant, line, tonumber(amount), tonumber(held))
+  if over then
+    amount, held, open = '0', '0', '0'
+    over = table.concat(over, '\n') .. '\n' .. at .. '\n' .. try
+  end
+  local booked, created = {}, false
+  for i = 1, #line, 4 do
+    local found = counter(tenant .. 'spent/' .. line[i])
+    booked[#booked + 1] = found
+    if line[i + 3] ~= 'open' and not found.there then
+      create(found, tenant, line[i + 3], at)
+      created = true
+    end
+  end
+  if created then redis.call('ZREMRANGEBYSCORE', tenant .. 'windows', '-inf', at) end
+  -- An open request holds money and never expires.
+  redis.call('HSET', key, 'fingerprint', fingerprint, 'amount', amount, 'held', held, 'open', open, 'windows', paths_of(windows),
+    'decision', decision, 'round', round, 'at', at)
+  if over then redis.call('HSET', key, 'over', over)
+  elseif anew == '1' then redis.call('HSET', key, 'over', '1')
+  elseif known[4] then redis.call('HDEL', key, 'over') end
+  if not known[1] then move(tenant, id) end
+  if over then return {'over', over} end
+  for i, found in ipairs(booked) do
+    if line[i * 4] == 'open' then
+      add(found, OPEN, 1)
+    else
+      add(found, RESERVED, tonumber(amount))
+      add(found, HELD, tonumber(held))
+    end
+  end
+  return {'decided'}
 end
--- An open request holds money and never expires.
-redis.call('HSET', KEYS[2], 'fingerprint', line[1], 'amount', amount, 'held', held, 'open', open, 'windows', table.concat(paths, '\n'),
-  'decision', line[9], 'round', line[6], 'at', line[5])
-if over then redis.call('HSET', KEYS[2], 'over', over)
-elseif line[7] == '1' then redis.call('HSET', KEYS[2], 'over', '1')
-elseif known[4] then redis.call('HDEL', KEYS[2], 'over') end
-if not known[1] then redis.call('SADD', tenant .. 'open', line[4]) end
-if over then return {'over', over} end
-return {'decided'}
+
+return each(decide, 'SADD')

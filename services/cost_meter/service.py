@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, Protocol
 
 from daytwo.clock import Clock
 from daytwo.codec import decode
 from daytwo.errors import DaytwoError, TerminalError
-from daytwo.flow import Context, Input, Output, Service, Table
-from daytwo.pricing import PriceBook
+from daytwo.flow import Context, Input, Output, Service
 from daytwo.records import (
     Admission,
     RequestAccepted,
@@ -24,7 +23,7 @@ from daytwo.records import (
 )
 from daytwo.results import ended_by, finished, outcome_of
 from daytwo.road import goes_straight
-from daytwo.topics import DEPLOYMENT_CONFIGURED, REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_WAITING
+from daytwo.topics import REQUEST_ACCEPTED, REQUEST_FINISHED, REQUEST_WAITING
 from services.cost_meter import at_limit
 from services.cost_meter.admission import propose, standing
 from services.cost_meter.budget import LARGEST, subjects_of
@@ -32,6 +31,7 @@ from services.cost_meter.decisions import AtLimit, Decision, IdReusedError, Refu
 from services.cost_meter.ledger_view import ledger_view
 from services.cost_meter.overbilling import Overbilling
 from services.cost_meter.ports import Closed, Ledger, LogReader, Reservation, Reused, Settlement, Unsettled
+from services.cost_meter.quoting import Quoting
 from services.cost_meter.restoring import unreserved
 from services.cost_meter.settings import Settings
 from services.cost_meter.tenants import Tenants
@@ -82,8 +82,7 @@ def service(*, ledger: Ledger, log: LogReader, clock: Clock, settings: Settings,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(NamedTuple):
     """A request, as it is put to the ledger in one round."""
 
     request: RequestSubmitted
@@ -100,8 +99,8 @@ class CostMeter:
 
     def __init__(self, ledger: Ledger, log: LogReader, clock: Clock, settings: Settings) -> None:
         self.tenants = Tenants()
-        self.deployments = Table(DEPLOYMENT_CONFIGURED)
-        self.prices = PriceBook()
+        self._quoting = Quoting()
+        self.deployments, self.prices = self._quoting.deployments, self._quoting.prices
         self.throttles = Throttles()
         self.overbilling = Overbilling()
         self._ledger = ledger
@@ -145,9 +144,10 @@ class CostMeter:
         """Books what a request has cost. One that was never accepted has no fingerprint, and nothing reserved."""
         if not record.fingerprint:
             return []
-        attempts = tuple((attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts)
+        attempts = tuple([(attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts])
         tokens = record.usage.input_tokens + record.usage.output_tokens
-        if not all(0 <= amount <= LARGEST for amount in (record.cost_nano, tokens, *(cost for _, cost in attempts))):
+        amounts = (record.cost_nano, tokens, *[cost for _, cost in attempts])
+        if min(amounts) < 0 or max(amounts) > LARGEST:
             raise TerminalError("internal_error", f"a cost of {record.cost_nano} nano-dollars, {tokens} tokens; its reservation stays")
         settlement = Settlement(
             tenant=record.tenant,
@@ -176,12 +176,10 @@ class CostMeter:
 
     async def _book_unreserved(self, record: RequestFinished, settlement: Settlement, context: Context) -> None:
         """What was spent is booked, though the ledger has forgotten that it was reserved."""
-        tenant = self.tenants.get(record.tenant)
         log.warning("%s/%s cost %d nano-dollars and is not in the ledger", record.tenant, record.request_id, record.cost_nano)
-        if tenant is not None:
-            windows = self.tenants.caps(tenant).windows(subjects_of(record), context.timestamp_ms)
-            await self._ledger.restore([unreserved(settlement, windows, context.timestamp_ms)])
-            await self._ledger.settle(settlement)
+        windows = self.tenants.windows(record.tenant, subjects_of(record), context.timestamp_ms)
+        await self._ledger.restore([unreserved(settlement, windows, context.timestamp_ms)])
+        await self._ledger.settle(settlement)
 
     async def _decided(self, question: Question, context: Context) -> Output:
         tenant = self.tenants.get(question.request.tenant)
@@ -211,14 +209,13 @@ class CostMeter:
 
     def _worst_case(self, request: RequestSubmitted, at_ms: int) -> Admission | Refusal:
         tenant = self.tenants.get(request.tenant)
+        unpriced = None if tenant is None else tenant.unpriced_bound
         return propose(
             request,
-            self.deployments.rows.values(),
-            self.prices,
+            self._quoting.offer(request.model, at_ms, lane=request.lane, bound=unpriced),
             attempts_bound=self._settings.attempts_bound,
             at_ms=at_ms,
             straight=goes_straight(request, None if tenant is None else tenant.cache),
-            unpriced=None if tenant is None else tenant.unpriced_bound,
             corrected=self.overbilling.corrected,
         )
 
@@ -230,7 +227,7 @@ class CostMeter:
             request_id=request.request_id,
             fingerprint=question.fingerprint,
             proposal=proposal,
-            windows=self.tenants.caps(tenant).windows(subjects_of(request), question.at_ms) if tenant and booked else (),
+            windows=self.tenants.windows(request.tenant, subjects_of(request), question.at_ms) if booked else (),
             then=then,
             round=question.round,
             at_ms=question.at_ms,
@@ -266,7 +263,7 @@ class CostMeter:
         proposal = self._worst_case(request, question.at_ms)
         if isinstance(proposal, Refusal) or request.model == question.request.model:
             return None
-        second = replace(question, round=question.round + 1)
+        second = question._replace(round=question.round + 1)
         proposal = replace(proposal, model=request.model, round=second.round, limit_hit=at.hit)
         answer = await self._ledger.reserve(self._reservation(second, tenant, proposal, at.then))
         if isinstance(answer, Closed):

@@ -10,11 +10,12 @@ from typing import Any, Final
 from daytwo.flow import Change, Table
 from daytwo.records import TenantConfigured
 from daytwo.topics import TENANT_CONFIGURED
-from services.cost_meter.budget import Caps
+from services.cost_meter.budget import HOUR_MS, Caps, Subjects, Window
 
 BUSY: Final = 16_384
-"""Tenants whose caps are kept ready; beyond that all are made anew."""
+"""Tenants whose caps, and subjects whose windows, are kept ready; beyond that all are made anew."""
 
+_NO_CAPS: Final = Caps(TenantConfigured(tenant=""))
 
 _PARTS: Final = (
     "caps",
@@ -39,6 +40,7 @@ class Tenants(Table[TenantConfigured]):
     def __init__(self) -> None:
         super().__init__(TENANT_CONFIGURED)
         self._ready: dict[str, tuple[TenantConfigured, Caps]] = {}
+        self._windows: dict[Hashable, tuple[Caps, tuple[Window, ...]]] = {}
         self._shared: dict[Hashable, Any] = {}
 
     async def apply(self, changes: Sequence[Change[TenantConfigured]]) -> None:
@@ -52,6 +54,22 @@ class Tenants(Table[TenantConfigured]):
             return None
         parts = {name: self._shared.setdefault(part, part) for name in _PARTS if (part := getattr(tenant, name)) is not None}
         return replace(tenant, tenant=sys.intern(tenant.tenant), **parts)
+
+    def windows(self, tenant: str, subjects: Subjects, at_ms: int) -> tuple[Window, ...]:
+        """Every counter a request of this moment (epoch milliseconds) is booked in, by the caps of now; the very same ones for the
+        next of its subjects. A tenant that is gone has those that every tenant has.
+        """
+        configured = self.rows.get(tenant)
+        caps = _NO_CAPS if configured is None else self.caps(configured)
+        key = (tenant, at_ms // HOUR_MS, *[subjects[scope] for scope in caps.scopes])
+        known = self._windows.get(key)
+        if known is not None and known[0] is caps:
+            return known[1]
+        if len(self._windows) >= BUSY:
+            self._windows.clear()
+        windows = caps.windows(subjects, at_ms)
+        self._windows[key] = caps, windows
+        return windows
 
     def caps(self, tenant: TenantConfigured) -> Caps:
         ready = self._ready.get(tenant.tenant)

@@ -18,8 +18,8 @@ class Settings:
     """DAYTWO_ROUTER_BODY_BYTES: largest body of a provider that is read, in bytes."""
     connect_s: float = 5.0
     """DAYTWO_ROUTER_CONNECT_MS: longest time to connect to a provider, milliseconds."""
-    journal_bytes: int = 128 * MIB
-    """DAYTWO_ROUTER_JOURNAL_BYTES: memory of the journal, in bytes."""
+    journal_bytes: int = 256 * MIB
+    """DAYTWO_ROUTER_JOURNAL_BYTES: memory of the journals of both roads (service.py), half of it each, in bytes."""
     journal_before_ms: int = 60_000
     """DAYTWO_ROUTER_JOURNAL_BEFORE_MS: how far before the first record of a new partition its journal is read, milliseconds.
     At least the time in which the service before this one comes back after a crash and sends a request twice."""

@@ -98,6 +98,18 @@ async def test_a_repeat_gets_the_first_decision_whatever_is_proposed_now(ledger:
     assert (refused, refused_again) == (Decided(decision=refusal, repeated=False), Decided(decision=refusal, repeated=True))
 
 
+async def test_a_repeat_of_what_took_the_cheaper_route_gets_it_again(ledger: Ledger, fresh_tenant: str) -> None:
+    """It was once kept in a form that could not be read again: the repeat ended as internal_error while the first was under way."""
+    hit = LimitHit(scope="tenant", subject="", kind="money", period="day", limit=10, used=9, wanted=100)
+    cheaper = replace(admission(5), model="mini", round=1, limit_hit=hit)
+    await ledger.reserve(reservation(100, cap(50), tenant=fresh_tenant))
+    await ledger.reserve(reservation(5, cap(50), tenant=fresh_tenant, proposal=cheaper, round=1))
+
+    repeat = await ledger.reserve(reservation(100, cap(50), tenant=fresh_tenant))
+
+    assert repeat == Decided(decision=cheaper, repeated=True)
+
+
 async def test_the_same_end_three_times_is_booked_once(ledger: Ledger, fresh_tenant: str) -> None:
     await ledger.reserve(reservation(100, cap(1000), tenant=fresh_tenant))
 
@@ -262,7 +274,7 @@ async def test_as_many_are_open_at_once_as_the_cap_says_whatever_ends_first(ledg
     for name in [*admitted[:4], *[one.request_id for one in wanted if one.request_id not in admitted]]:
         await ledger.settle(settlement(0, tenant=fresh_tenant, request_id=name))
 
-    more = await asyncio.gather(*[ledger.reserve(replace(one, request_id=f"{one.request_id}-2")) for one in wanted])
+    more = await asyncio.gather(*[ledger.reserve(one._replace(request_id=f"{one.request_id}-2")) for one in wanted])
 
     assert len(admitted) == 10
     assert sum(map(fits, more)) == 4, "what ended frees its place, and what was not admitted had none"
@@ -308,7 +320,7 @@ async def test_what_is_restored_is_booked_above_the_cap_once_and_never_over_what
     wanted = reservation(100, cap(50), concurrency_cap(0), tokens=5, tenant=fresh_tenant)
     for _ in range(3):
         await ledger.restore([restoration(wanted)])
-    other = replace(wanted, fingerprint="other")
+    other = wanted._replace(fingerprint="other")
     await ledger.restore([restoration(other)])
 
     assert await total(ledger, fresh_tenant) == (0, 100)

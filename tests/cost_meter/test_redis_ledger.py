@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
 from daytwo.errors import RetryableError
+from services.cost_meter.budget import LARGEST, AnyCap
 from services.cost_meter.decisions import AtLimit
-from services.cost_meter.ports import Decided
+from services.cost_meter.ports import Decided, Reservation, Settlement
+from services.cost_meter.redis_holdings import differences
 from services.cost_meter.redis_ledger import RedisLedger
-from tests.cost_meter.builders import HOUR, cap, reservation, settlement
+from tests.cost_meter.builders import HOUR, cap, concurrency_cap, reservation, settlement, token_cap
 from tests.cost_meter.conftest import KEEP_MS
+from tests.cost_meter.memory_ledger import MemoryLedger
 
 
 @pytest.fixture
@@ -119,3 +123,63 @@ async def test_while_redis_is_away_every_call_may_be_made_again_later() -> None:
             await call
 
     await ledger.stop()
+
+
+def asked(rng: random.Random, tenant: str, number: int) -> Reservation:
+    """Small and huge amounts, repeats and reused ids, under caps that many reach."""
+    day, hour = cap(rng.choice([500, LARGEST]), "day"), cap(200, "hour", "user")
+    caps: list[AnyCap] = [day, hour, token_cap(300, "total"), concurrency_cap(9, "user")]
+    return reservation(
+        rng.choice([1, 40, LARGEST // 2]),
+        *rng.sample(caps, rng.randrange(5)),
+        tokens=rng.randrange(30),
+        tenant=f"{tenant}-{rng.randrange(2)}",
+        request_id=f"r-{rng.randrange(number)}",
+        fingerprint=rng.choice(["f-1", "f-1", "f-1", "f-2"]),
+        user=rng.choice(["", "ann", "bob"]),
+        round=rng.randrange(3),
+    )
+
+
+def end_of(rng: random.Random, wanted: Reservation, offset: int) -> Settlement:
+    costs = [(f"a-{attempt}", rng.choice([0, 7, LARGEST // 4])) for attempt in range(rng.randrange(4))]
+    return settlement(
+        sum(cost for _, cost in costs),
+        tokens=rng.randrange(40),
+        tenant=wanted.tenant,
+        request_id=wanted.request_id,
+        fingerprint=wanted.fingerprint,
+        offset=offset,
+        attempts=tuple(costs),
+    )
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("seed", range(20))
+async def test_what_is_asked_in_one_call_is_decided_as_one_after_another(seed: int, redis_ledger: RedisLedger, fresh_tenant: str) -> None:
+    rng, model = random.Random(seed), MemoryLedger()
+    wanted = [asked(rng, fresh_tenant, 60) for _ in range(200)]
+    ends = [end_of(rng, rng.choice(wanted), offset) for offset in range(150)]
+
+    answers = await asyncio.gather(*[redis_ledger.reserve(one) for one in wanted])
+    settled = await asyncio.gather(*[redis_ledger.settle(one) for one in ends])
+
+    assert answers == [await model.reserve(one) for one in wanted]
+    assert settled == [await model.settle(one) for one in ends]
+    there, expected = await redis_ledger.accounts(), await model.accounts()
+    for name, account in expected.items():
+        assert (set(there[name].counters), there[name].open_ids) == (set(account.counters), account.open_ids)
+
+
+@pytest.mark.stack
+async def test_sums_that_no_double_holds_are_exact(redis_ledger: RedisLedger, fresh_tenant: str) -> None:
+    odd = [LARGEST - number for number in range(20)]
+
+    await asyncio.gather(*[redis_ledger.reserve(reservation(one, tenant=fresh_tenant, request_id=f"r-{one}")) for one in odd])
+    reserved = (await redis_ledger.accounts())[fresh_tenant].counters
+    await asyncio.gather(*[redis_ledger.settle(settlement(one, tenant=fresh_tenant, request_id=f"r-{one}")) for one in odd[1:]])
+    after = (await redis_ledger.accounts())[fresh_tenant].counters
+
+    assert {counter.reserved_nano for counter in reserved} == {sum(odd)}
+    assert {(counter.settled_nano, counter.reserved_nano) for counter in after} == {(sum(odd[1:]), LARGEST)}
+    assert [one for one in await differences(redis_ledger) if fresh_tenant in one] == []

@@ -10,16 +10,31 @@ import pytest
 
 from daytwo.codec import encode
 from daytwo.errors import RetryableError, TerminalError
-from daytwo.flow import Output
+from daytwo.flow import Change, Output
+from daytwo.pricing import PriceBook
 from daytwo.records import Admission, PriceBound, RequestAdmitted, RequestFinished, TenantConfigured, Usage
 from daytwo.topics import DEPLOYMENT_CONFIGURED, PRICE_CONFIGURED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.cost_meter.admission import propose
 from services.cost_meter.bound import input_tokens_bound
 from services.cost_meter.budget import LARGEST
 from services.cost_meter.decisions import IdReusedError
+from services.cost_meter.quoting import Offer
 from services.cost_meter.service import CostMeter, service
 from services.cost_meter.settings import Settings
-from tests.cost_meter.builders import NOON, FixedClock, accepted, cap, context, deployment, ended, follow, price, request, tenant
+from tests.cost_meter.builders import (
+    NOON,
+    FixedClock,
+    accepted,
+    cap,
+    concurrency_cap,
+    context,
+    deployment,
+    ended,
+    follow,
+    price,
+    request,
+    tenant,
+)
 from tests.cost_meter.memory_ledger import MemoryLedger
 
 WORST = 3 * ((input_tokens_bound(request()) * 1_000_000_000 + 256 * 2_000_000_000) // 1_000_000)
@@ -348,10 +363,9 @@ async def test_the_service_reads_what_the_topics_say_it_reads() -> None:
 
 
 def test_a_proposal_depends_on_nothing_but_its_arguments() -> None:
-    there = World()
-    asyncio.run(follow(there.meter.prices, PRICE_CONFIGURED, price()))
+    offer = Offer([deployment()], PriceBook.of([price()]).quotes([deployment()], NOON))
 
-    proposals = [propose(request(), [deployment()], there.meter.prices, attempts_bound=1, at_ms=NOON) for _ in range(2)]
+    proposals = [propose(request(), offer, attempts_bound=1, at_ms=NOON) for _ in range(2)]
 
     assert proposals[0] == proposals[1]
     assert isinstance(proposals[0], Admission)
@@ -373,3 +387,48 @@ async def test_the_lane_batch_is_reserved_at_its_discount() -> None:
     await follow(there.meter.prices, PRICE_CONFIGURED, price(batch_discount_permille=500))
 
     assert (await there.admission(lane="batch")).reserved_nano == WORST // 2
+
+
+async def gone(there: World, name: str = "acme") -> None:
+    """As `daytwo apply` of a file without it does."""
+    await there.meter.tenants.apply([Change(key=name, record=None, partition=0, offset=9)])
+
+
+async def test_a_tenant_deleted_with_money_open_is_settled_and_asks_nothing_more() -> None:
+    there = await world(caps=(cap(10 * WORST), cap(10 * WORST, "day", "user"), concurrency_cap(5)))
+    await there.admission(user="ann")
+
+    await gone(there)
+    refusal = await there.refusal(request_id="r-2", user="ann")
+    await there.end(cost_nano=40)
+
+    assert refusal.reason == "unknown_tenant"
+    view = (await there.meter.view())["tenants"]["acme"]
+    assert (view["open_ids"], view["total"]["settled_nano"], view["total"]["reserved_nano"]) == (["r-2"], 40, 0)
+    assert {(window["settled_nano"], window["reserved_nano"]) for window in view["windows"]} == {(40, 0)}
+
+
+async def test_a_renamed_tenant_begins_anew_and_what_the_old_name_has_open_is_settled_there() -> None:
+    there = await world(caps=(cap(2 * WORST),))
+    await there.admission()
+    await gone(there)
+    await follow(there.meter.tenants, TENANT_CONFIGURED, tenant(tenant="acme-2", caps=(cap(2 * WORST),)))
+
+    await there.admission(tenant="acme-2", request_id="r-2")
+    await there.end(cost_nano=40)
+
+    tenants = (await there.meter.view())["tenants"]
+    assert {name: (one["total"]["settled_nano"], one["total"]["reserved_nano"]) for name, one in tenants.items()} == {
+        "acme": (40, 0),
+        "acme-2": (0, WORST),
+    }
+
+
+async def test_what_a_deleted_tenant_spent_is_booked_though_the_ledger_has_forgotten_it() -> None:
+    """It was passed over, as the tenant's caps were gone with it."""
+    there = await world()
+    await gone(there)
+
+    await there.end(cost_nano=40)
+
+    assert await there.total() == {"settled_nano": 40, "reserved_nano": 0}

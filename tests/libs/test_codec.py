@@ -12,7 +12,7 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daytwo.codec import HEADER_BYTES, decode, encode, registry
+from daytwo.codec import HEADER_BYTES, decode, decode_until, encode, registry
 from daytwo.errors import UnreadableError
 from daytwo.records import CachePolicy, MetricSampled, RequestSubmitted, TenantConfigured
 from daytwo.strict_avro import read_strictly
@@ -182,3 +182,23 @@ def test_an_overlong_number_in_a_request_is_found_by_the_strict_reading() -> Non
 def test_the_registry_holds_every_topics_current_schema() -> None:
     for topic in TOPICS:
         assert registry()[topic.schema_id]["subject"] == f"{topic.name}-value"
+
+
+@pytest.mark.parametrize("schema_id", [number for number, entry in registry().items() if entry["subject"] == "request-finished-value"])
+def test_a_record_of_any_version_can_be_read_up_to_a_field(schema_id: int) -> None:
+    path = next(path for path in EXAMPLES if path.parent.name == REQUEST_FINISHED.name)
+    record = REQUEST_FINISHED.record.from_avro(_bytes(json.loads(path.read_text())))
+    out = io.BytesIO()
+    schemaless_writer(out, parse_schema(registry()[schema_id]["schema"]), record.to_avro())
+
+    found = decode_until(REQUEST_FINISHED, b"\0" + schema_id.to_bytes(HEADER_BYTES - 1, "big") + out.getvalue(), "cost_nano")
+
+    assert (found["request_id"], found["cost_nano"]) == (record.request_id, record.cost_nano)
+    assert found["usage"]["input_tokens"] == record.usage.input_tokens
+    assert schema_id != REQUEST_FINISHED.schema_id or "attempts" not in found
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\0\1", b"\1" * 40])
+def test_what_is_no_record_of_the_topic_cannot_be_read_up_to_a_field_either(data: bytes) -> None:
+    with pytest.raises(UnreadableError):
+        decode_until(REQUEST_FINISHED, data, "cost_nano")

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from daytwo.broker import outgoing
+from daytwo.broker import Outgoing, outgoing
 from daytwo.records import AlertRaised, CachePolicy, Cap, TenantConfigured
-from daytwo.topics import ALERT_RAISED
+from daytwo.topics import ALERT_RAISED, TENANT_CONFIGURED
 from tests.stack import ROOT
 from tests.system.road import Road, request, road
 from tests.system.topics import read_all
@@ -102,3 +102,26 @@ async def test_a_cap_that_is_used_up_is_told_once_and_its_alert_is_over_when_it_
         await states(["raised"])
         await opened.send(outgoing(told(10**9)))
         await states(["raised", "resolved"])
+
+
+async def test_a_tenant_deleted_with_money_open_is_settled_and_refused_and_the_audit_is_clean(daytwo: dict[str, Any]) -> None:
+    last = request("leaving", "What is a tombstone?", max_tokens=20)
+    async with road(daytwo) as opened:
+        await opened.send(outgoing(TenantConfigured(tenant="leaving", cache=NO_CACHE)))
+        await asyncio.sleep(FOLLOWED_S)
+        await provider(daytwo, [{"kind": "slow", "probability": 1.0, "delay_ms": 2_000}])
+        try:
+            await opened.submit(last)
+            await asyncio.sleep(FOLLOWED_S)
+            await opened.send(Outgoing(topic=TENANT_CONFIGURED.name, key=b"leaving", value=None))
+            result = await opened.result(last.request_id)
+        finally:
+            await provider(daytwo, [])
+        after = await opened.answer(request("leaving", "What is left?", max_tokens=20))
+
+    meter = next(program["http"] for program in daytwo["programs"] if program["name"] == "cost-meter-0")
+    code, found = await command(daytwo, "audit", "--ledger", f"{meter}/ledger")
+
+    assert (result.outcome, after.reason) == ("answered", "unknown_tenant")
+    assert result.cost_nano > 0
+    assert (code, found["violations"]) == (0, [])
