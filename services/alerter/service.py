@@ -62,6 +62,10 @@ def service(*, clock: Clock, sender: Sender) -> Service:
     )
 
 
+def _has_caps(tenant: TenantConfigured | None) -> bool:
+    return tenant is not None and bool(tenant.caps or tenant.token_caps)
+
+
 def _nothing_ends(_record: Any, _context: Any, _error: Any) -> Sequence[Output]:
     return ()
 
@@ -102,14 +106,18 @@ class Alerter:
         return [alert for raw in raws for alert in self._of_bucket(decode(USAGE_WINDOWED, raw.value or b""))]
 
     def _of_raw(self, raw: Raw) -> list[AlertRaised]:
-        row = decode_until(REQUEST_FINISHED, raw.value or b"", "cost_nano")
+        # Of a tenant without caps only what is refused matters: less is read.
+        capped = _has_caps(self.tenants.get((raw.key or b"").partition(b"/")[0].decode(errors="replace")))
+        row = decode_until(REQUEST_FINISHED, raw.value or b"", "cost_nano" if capped else "outcome")
         tenant = self.tenants.get(row["tenant"])
         if tenant is None or not row["fingerprint"] or self._is_repeat(row["tenant"], row["request_id"]):
             return []
         # What is refused may say at which limit; that stands at the end of a record.
         refused = decode(REQUEST_FINISHED, raw.value or b"") if row["outcome"] == "refused" else None
-        if refused is None and not tenant.caps and not tenant.token_caps:
+        if refused is None and not _has_caps(tenant):
             return []
+        if not capped:
+            row = decode_until(REQUEST_FINISHED, raw.value or b"", "cost_nano")
         return self.raised.news(self._of_result(ended_of(row, raw.timestamp_ms), tenant, refused))
 
     def _of_bucket(self, record: UsageWindowed) -> list[AlertRaised]:

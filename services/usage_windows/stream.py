@@ -222,11 +222,14 @@ class Stream:
             first = await reader.offsets_at([Partition(USAGE_RECORDED.name, number) for number in partitions], 0)
             ends = await reader.ends(places)
             await reader.seek(dict.fromkeys(places))
-            here = await reader.positions()
+            here, moved = await reader.positions(), self._clock.monotonic()
             while any(here[place] < end for place, end in ends.items()):
                 for raw in await reader.read(0.2):
                     saved.take(raw, self._clock.now_ms())
-                here = await reader.positions()
+                before, here = here, await reader.positions()
+                moved = self._clock.monotonic() if here != before else moved
+                if self._clock.monotonic() - moved > STUCK_S:
+                    raise RetryableError("store_unavailable", f"windows-saved cannot be read to its end, {ends}")
                 await asyncio.sleep(0)  # what was fetched ahead is there at once, and others want their turn
         finally:
             await reader.stop()
