@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from daytwo.codec import decode_until
 from daytwo.errors import DaytwoError
 from daytwo.records import (
     ChunkAccepted,
@@ -14,6 +15,7 @@ from daytwo.records import (
     RequestFinished,
     RequestSubmitted,
 )
+from daytwo.topics import REQUEST_FINISHED
 
 _REFUSALS = frozenset(
     {
@@ -67,6 +69,17 @@ def finished(request: RequestSubmitted, *, now_ms: int, outcome: Outcome, reason
 def ended_by(request: RequestSubmitted, error: DaytwoError, *, now_ms: int, **rest: Any) -> RequestFinished:
     """The end of a request that `error` stopped."""
     return finished(request, now_ms=now_ms, outcome=outcome_of(error.reason), reason=error.reason, detail=error.detail, **rest)
+
+
+def result_until(data: bytes, last: str) -> dict[str, Any]:
+    """The leading fields of a record of request-finished up to `last`, as `decode_until`, and its `submission`: only what was refused or
+    expired at the door has one, so only of those more is read.
+    """
+    row = decode_until(REQUEST_FINISHED, data, last)
+    if row["outcome"] in ("refused", "expired"):
+        row = decode_until(REQUEST_FINISHED, data, "submission")
+    row.setdefault("submission", "")
+    return row
 
 
 def document_ended(

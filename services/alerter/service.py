@@ -17,6 +17,7 @@ from daytwo.money.history import History, period_end
 from daytwo.money.trends import week_so_far
 from daytwo.money.weeks import DAY_MS, start_of
 from daytwo.records import AlertRaised, RequestFinished, TenantConfigured, UsageWindowed
+from daytwo.results import result_until
 from daytwo.topics import REQUEST_FINISHED, TENANT_CONFIGURED, USAGE_WINDOWED
 from services.alerter import rules
 from services.alerter.limits import Limit, Limits, limits_of
@@ -108,9 +109,9 @@ class Alerter:
     def _of_raw(self, raw: Raw) -> list[AlertRaised]:
         # Of a tenant without caps only what is refused matters: less is read.
         capped = _has_caps(self.tenants.get((raw.key or b"").partition(b"/")[0].decode(errors="replace")))
-        row = decode_until(REQUEST_FINISHED, raw.value or b"", "cost_nano" if capped else "outcome")
+        row = result_until(raw.value or b"", "cost_nano" if capped else "outcome")
         tenant = self.tenants.get(row["tenant"])
-        if tenant is None or not row["fingerprint"] or self._is_repeat(row["tenant"], row["request_id"]):
+        if tenant is None or not row["fingerprint"] or row["submission"] or self._is_repeat(row["tenant"], row["request_id"]):
             return []
         # What is refused may say at which limit; that stands at the end of a record.
         refused = decode(REQUEST_FINISHED, raw.value or b"") if row["outcome"] == "refused" else None

@@ -21,6 +21,7 @@ from daytwo.errors import RetryableError, UnreadableError
 from daytwo.fate import dead_letter
 from daytwo.flow import Change, Follower, Input, Output, Service, Table
 from daytwo.records import TenantConfigured, UsageEntry
+from daytwo.results import result_until
 from daytwo.topic import Topic
 from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.usage_windows.entries import FirstOfEach, by_tenant, of_admitted, of_finished
@@ -96,16 +97,23 @@ class Source(NamedTuple):
     """What is taken from a topic of the road."""
 
     topic: Topic[Any]
-    last: str
-    """Field behind which nothing is needed."""
+    read: Callable[[bytes], Mapping[str, Any]]
+    """The leading fields of a record. Raises UnreadableError."""
     made: Callable[[Mapping[str, Any], int, int], UsageEntry | None]
     """An entry of the leading fields, the offset and the timestamp."""
     named: Callable[[Mapping[str, Any]], tuple[str, str]]
     """Tenant and id of the request."""
 
 
-ADMITTED: Final = Source(REQUEST_ADMITTED, "admission", of_admitted, lambda row: (row["request"]["tenant"], row["request"]["request_id"]))
-FINISHED: Final = Source(REQUEST_FINISHED, "model", of_finished, lambda row: (row["tenant"], row["request_id"]))
+ADMITTED: Final = Source(
+    REQUEST_ADMITTED,
+    lambda data: decode_until(REQUEST_ADMITTED, data, "admission"),
+    of_admitted,
+    lambda row: (row["request"]["tenant"], row["request"]["request_id"]),
+)
+FINISHED: Final = Source(
+    REQUEST_FINISHED, lambda data: result_until(data, "model"), of_finished, lambda row: (row["tenant"], row["request_id"])
+)
 
 
 def _input(recorder: Recorder) -> Input[Any]:
@@ -164,7 +172,7 @@ class Recorder:
 
     def _remember(self, seen: FirstOfEach, raw: Raw) -> None:
         try:
-            row = decode_until(self.source.topic, raw.value or b"", self.source.last)
+            row = self.source.read(raw.value or b"")
         except UnreadableError:
             return
         if self.source.made(row, raw.offset, raw.timestamp_ms) is not None:
@@ -172,7 +180,7 @@ class Recorder:
 
     def _take(self, raw: Raw) -> list[tuple[str, int, UsageEntry]]:
         """Tenant, partition and entry; nothing if it is no use, or a repeat."""
-        row = decode_until(self.source.topic, raw.value or b"", self.source.last)
+        row = self.source.read(raw.value or b"")
         made = self.source.made(row, raw.offset, raw.timestamp_ms)
         tenant, request_id = self.source.named(row)
         if made is None or not self._seen[raw.partition].is_first(tenant, request_id, raw.offset):

@@ -227,7 +227,7 @@ class _ReserveAtTheEnd(MemoryLedger):
     async def settle(self, settlement: Settlement) -> Settled | Unsettled:
         if (asked := self._asked.get((settlement.tenant, settlement.request_id))) is not None:
             open_to_all = [window._replace(limit_nano=None, limit_tokens=None, limit_requests=None) for window in asked.windows]
-            await super().reserve(asked._replace(windows=open_to_all))
+            await super().reserve(replace(asked, windows=open_to_all))
         return await super().settle(settlement)
 
 
