@@ -30,6 +30,8 @@ MAX_RECORD_BYTES = 24 * 1024 * 1024
 MOST_HEADERS = 1000
 SESSION_MS = 8_000
 """A member that is silent for so long loses its partitions."""
+ASKING_MS = 20
+"""Patience of a reader that seeks, reads and asks in turns."""
 REQUEST_TIMEOUT_MS = SESSION_MS + 2_000
 """An answer takes half a second, and in a rebalance as long as a member may be silent. What takes longer never comes."""
 ASLEEP_S = 4.0
@@ -46,6 +48,8 @@ class KafkaBroker:
         return KafkaSender(self.bootstrap)
 
     def reader(self, *, patience_ms: int = 0) -> Reader:
+        """Whatever is asked of a broker waits behind its fetch, for as long as the broker may hold that back: half a second without
+        patience. Who seeks and asks in turns takes `ASKING_MS`."""
         return KafkaReader(self.bootstrap, patience_ms=patience_ms)
 
     def group(self, group: str, instance: str, topics: Sequence[str], *, patience_ms: int = 0) -> GroupReader:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from daytwo.flow import Service
-from daytwo.kafka import KafkaBroker
+from daytwo.kafka import ASKING_MS, KafkaBroker
 from daytwo.world import World
-from services.cost_meter.history import PATIENCE_MS, History
+from services.cost_meter.history import History
 from services.cost_meter.kafka_log import KafkaLog
 from services.cost_meter.keeper import LedgerKeeper
 from services.cost_meter.redis_holdings import RedisHoldings
@@ -26,11 +26,11 @@ def build(world: World) -> Service:
     settings = Settings.from_env(world.env)
     ledger = RedisLedger(settings.ledger_redis, keep_ms=settings.keep_ms, opens_within_s=OPENS_WITHIN_S)
     broker = KafkaBroker(world.kafka)
-    log = KafkaLog(broker.reader(), world.clock)
+    log = KafkaLog(broker.reader(patience_ms=ASKING_MS), world.clock)
     keeper = LedgerKeeper(
         ledger,
         RedisHoldings(ledger),
-        History(broker.reader(patience_ms=PATIENCE_MS), world.clock),
+        History(broker.reader(patience_ms=ASKING_MS), world.clock),
         world.clock,
         trust_log=settings.trust_log,
     )

@@ -18,9 +18,6 @@ from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.cost_meter.budget import Subjects
 from services.cost_meter.ports import Settlement
 
-PATIENCE_MS: Final = 20
-"""How long Kafka may hold back a fetch of this reader. Whatever else is asked of a broker waits behind it, and a rebuilding asks two dozen
-questions: with Kafka's half second it took 5 s and more, however short the log."""
 SILENCE_S: Final = 30.0
 """So long may the broker be silent while there is something to read."""
 

@@ -33,7 +33,10 @@ class KafkaLog:
             if (await self._reader.ends([place]))[place] <= offset:
                 return None
             await self._reader.seek({place: offset})
-            return await self._look(place, offset)
+            found = await self._look(place, offset)
+            # A fetch that waits for more would keep the next call waiting: they share a connection.
+            await self._reader.seek({})
+            return found
 
     async def _look(self, place: Partition, offset: int) -> bytes | None:
         late = self._clock.monotonic() + TIMEOUT_S

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daytwo.flow import Service
-from daytwo.kafka import KafkaBroker
+from daytwo.kafka import ASKING_MS, KafkaBroker
 from daytwo.world import World
 from services.inference_router.kafka_journal import KafkaJournal
 from services.inference_router.openai_provider import OpenAIProvider
@@ -15,7 +15,7 @@ def build(world: World) -> Service:
     settings = Settings.from_env(world.env)
     return service(
         provider=OpenAIProvider(world.env, most_bytes=settings.most_body_bytes, connect_s=settings.connect_s),
-        reader=KafkaJournal(KafkaBroker(world.kafka).reader(), world.clock),
+        reader=KafkaJournal(KafkaBroker(world.kafka).reader(patience_ms=ASKING_MS), world.clock),
         clock=world.clock,
         rng=world.rng,
         settings=settings,

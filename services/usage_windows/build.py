@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from daytwo.flow import Service
-from daytwo.kafka import KafkaBroker
+from daytwo.kafka import ASKING_MS, KafkaBroker
 from daytwo.world import World
 from services.usage_windows.metrics import WindowsCollector
 from services.usage_windows.past import Past
@@ -49,7 +49,7 @@ def build(world: World) -> Service:
         return stream.view()
 
     return service(
-        past=Past(broker.reader(), world.clock),
+        past=Past(broker.reader(patience_ms=ASKING_MS), world.clock),
         settings=settings,
         tenants=tenants,
         clock=world.clock,
