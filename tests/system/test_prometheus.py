@@ -22,7 +22,7 @@ from tests.system.road import request, road
 
 pytestmark = [pytest.mark.stack, pytest.mark.system]
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def panels() -> list[tuple[str, str]]:
