@@ -5,7 +5,6 @@ Of the records only the fields up to the last that counts are read.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,8 +18,6 @@ from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.cost_meter.budget import Subjects
 from services.cost_meter.ports import Settlement
 
-IN_TURN: Final = 250
-"""Records decoded in one turn of the event loop, some milliseconds."""
 SILENCE_S: Final = 30.0
 """So long may the broker be silent while there is something to read."""
 
@@ -97,13 +94,11 @@ class History:
     async def admitted(self) -> AsyncIterator[Sequence[Admitted]]:
         """All that lies between where it was read to and the end as of now."""
         async for raws in self._raws(REQUEST_ADMITTED.name):
-            async for some in _in_turns(raws):
-                yield [one for raw in some if (one := _admitted(raw)) is not None]
+            yield [one for raw in raws if (one := _admitted(raw)) is not None]
 
     async def ended(self) -> AsyncIterator[Sequence[Ended]]:
         async for raws in self._raws(REQUEST_FINISHED.name):
-            async for some in _in_turns(raws):
-                yield [one for raw in some if (one := _ended(raw)) is not None]
+            yield [one for raw in raws if (one := _ended(raw)) is not None]
 
     async def _raws(self, topic: str) -> AsyncIterator[Sequence[Raw]]:
         partitions = await self._reader.partitions(topic)
@@ -123,13 +118,6 @@ class History:
             elif self._clock.monotonic() - last > SILENCE_S:
                 raise RetryableError("store_unavailable", f"{topic} stands still before its end")
         self._read_to.update(ends)
-
-
-async def _in_turns(raws: Sequence[Raw]) -> AsyncIterator[Sequence[Raw]]:
-    """A few, and then everybody else: Redis would stand still while it is not fed."""
-    for first in range(0, len(raws), IN_TURN):
-        yield raws[first : first + IN_TURN]
-        await asyncio.sleep(0)
 
 
 def _fields(raw: Raw, topic: Topic[Any], last: str) -> Mapping[str, Any] | None:
