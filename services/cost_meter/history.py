@@ -5,7 +5,7 @@ Of the records only the fields up to the last that counts are read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from daytwo.broker import Partition, Raw, Reader
@@ -13,7 +13,7 @@ from daytwo.clock import Clock
 from daytwo.codec import decode, decode_until
 from daytwo.errors import RetryableError, UnreadableError
 from daytwo.records import TenantConfigured
-from daytwo.topic import Topic
+from daytwo.results import result_until
 from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.cost_meter.budget import Subjects
 from services.cost_meter.ports import Settlement
@@ -120,10 +120,10 @@ class History:
         self._read_to.update(ends)
 
 
-def _fields(raw: Raw, topic: Topic[Any], last: str) -> Mapping[str, Any] | None:
+def _read(fields: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """None: the bytes are no record of the topic."""
     try:
-        return decode_until(topic, raw.value or b"", last)
+        return fields()
     except UnreadableError:
         return None
 
@@ -139,7 +139,7 @@ def _subjects(value: Mapping[str, str]) -> Subjects:
 
 
 def _admitted(raw: Raw) -> Admitted | None:
-    value = _fields(raw, REQUEST_ADMITTED, "admission")
+    value = _read(lambda: decode_until(REQUEST_ADMITTED, raw.value or b"", "admission"))
     if value is None:
         return None
     request = value["request"]
@@ -154,7 +154,7 @@ def _admitted(raw: Raw) -> Admitted | None:
 
 
 def _ended(raw: Raw) -> Ended | None:
-    value = _fields(raw, REQUEST_FINISHED, "submission")
+    value = _read(lambda: result_until(raw.value or b"", "attempts"))
     if value is None or not value["fingerprint"] or value["submission"]:
         return None
     settlement = Settlement(

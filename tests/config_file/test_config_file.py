@@ -118,6 +118,7 @@ def test_every_problem_is_named_at_once_with_its_place() -> None:
         ("tenants: {a: {caps: [{scope: user, period: day, limit: $100000001}]}}", "1:56", "surely not meant"),
         ("tenants: {a: {caps: [{scope: user, period: day, limit: -5 tokens}]}}", "1:56", "must not be negative"),
         ("tenants: {a: {caps: [{scope: user, period: day, limit: 5 EUR}]}}", "1:56", "only US dollars"),
+        ("tenants: {a: {currency: EUR}}", "1:15", "US dollars everywhere"),
         ("tenants: {a: {caps: [{scope: user, period: day, limit: 5}]}}", "1:56", "write the unit"),
         ("tenants: {a: {caps: [{scope: user, period: day, limit: $99000000}]}}", "1:56", "surely not meant"),
         ("tenants: {a: {caps: [{scope: user, period: day, limit: 9999999G tokens}]}}", "1:56", "surely not meant"),

@@ -109,6 +109,8 @@ def _shown(value: Any) -> str:
 
 def _meant(path: Path) -> str:
     """A suggestion, or all keys there are."""
+    if path[-1] == "currency":
+        return "; amounts are in US dollars everywhere, such as $5.00"
     model, _ = _field(path[:-1])
     known = list(model.model_fields) if model is not None else []
     close = difflib.get_close_matches(str(path[-1]), known, n=1)
