@@ -138,7 +138,8 @@ class Poison:
     """A request that kills whichever process of a service handles it. Ends when it is set aside."""
 
     def __init__(self, site: Site, targets: Sequence[str]) -> None:
-        self._client = Client(site.where["kafka"], tenant="plain", timeout=RESULT_S)
+        # Of a tenant whose requests pass by every service.
+        self._client = Client(site.where["kafka"], tenant="cached", timeout=RESULT_S)
         self._targets = targets
         self._ids: list[str] = []
 

@@ -138,6 +138,7 @@ async def test_no_search_misses_a_document_while_rows_are_flushed(server: Milvus
                 continue
             missing.extend(expected - {hit.passage.source for hit in hits})
 
+    await index.upsert([embedded()])  # makes the collection; whoever does beside others may have to try again
     writer = asyncio.create_task(write())
     await asyncio.gather(writer, read(), read())
 

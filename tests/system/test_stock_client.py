@@ -23,7 +23,7 @@ def test_a_stock_confluent_client_submits_a_request_and_reads_its_result(daytwo:
     assert (result["outcome"], result["reason"], result["served_by"]) == ("answered", "ok", "deployment")
     assert result["message"]["content"]
     assert result["cost_nano"] == sum(attempt["cost_nano"] for attempt in result["attempts"]) > 0
-    assert [step["step"] for step in result["steps"]] == ["ingest", "cost-meter", "embedder", "cache", "inference-router"]
+    assert [step["step"] for step in result["steps"]] == ["ingest", "cost-meter", "inference-router"]
 
 
 def submit_and_read(registry: SchemaRegistryClient, bootstrap: str) -> Any:
