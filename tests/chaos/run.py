@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -70,12 +70,9 @@ class Run:
         }
 
 
-Judge = Callable[[Site, Sent], Awaitable[Verdict]]
-
-
-async def run(site: Site, steps: Sequence[Step], rng: random.Random, tell: Tell, judge: Judge = judge) -> Run:
+async def run(site: Site, steps: Sequence[Step], rng: random.Random, tell: Tell) -> Run:
     """`rng` makes the load. The plan's times are kept as far as recovery lets them be."""
-    await _configure(site)
+    await configure(site)
     found, kafka = Run(), site.where["kafka"]
     name = f"{rng.getrandbits(32):08x}"
     clients = [
@@ -98,7 +95,7 @@ async def run(site: Site, steps: Sequence[Step], rng: random.Random, tell: Tell,
     return found
 
 
-async def _configure(site: Site) -> None:
+async def configure(site: Site) -> None:
     sender = KafkaBroker(site.where["kafka"]).sender()
     await sender.start()
     await sender.send([outgoing(record) for record in configuration(site.provider)])
