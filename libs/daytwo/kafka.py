@@ -265,10 +265,18 @@ def _fail(call: _Call, error: Exception) -> None:
         call.ended.set_exception(error)
 
 
-async def _stopped(producer: AIOKafkaProducer | None) -> None:
-    if producer is not None:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(producer.stop(), 5)
+async def _stopped(client: AIOKafkaConsumer | AIOKafkaProducer | None) -> None:
+    """Returns within five seconds and raises nothing of the client's. Its fetcher lets out the CancelledError of a fetch that failed
+    just before: awaited directly, it would look as if whoever stops the client had been cancelled.
+    """
+    if client is None:
+        return
+    stopping = asyncio.ensure_future(client.stop())
+    stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        await asyncio.wait((stopping,), timeout=5)
+    finally:
+        stopping.cancel()
 
 
 def _fetching(patience_ms: int) -> dict[str, Any]:
@@ -323,16 +331,13 @@ class _Consumer:
             try:
                 await consumer.start()
             except BaseException:
-                with contextlib.suppress(Exception):
-                    await consumer.stop()
+                await _stopped(consumer)
                 raise
         self._consumer = consumer
 
     async def stop(self) -> None:
         consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(consumer.stop(), 5)
+        await _stopped(consumer)
 
     async def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         if not partitions:
