@@ -215,18 +215,22 @@ class Loop:
             if not room:
                 await self._clock.sleep(0.002)
                 continue
-            try:
-                records = await self._group.read(0.01 if any(lane.paused for lane in self._lanes.values()) else 0.5, room)
-            except RetryableError as error:
-                log.warning("reading: %s", error)
-                await self._clock.sleep(0.2)
-                continue
-            if self._group.epoch != self._epoch:
-                self._reassigned()
-            for raw in records:
+            for raw in await self._received(0.01 if any(lane.paused for lane in self._lanes.values()) else 0.5, room):
                 self._admit(raw)
-            if records:
-                self._last_read = self._clock.monotonic()
+
+    async def _received(self, timeout_s: float, most: int) -> Sequence[Raw]:
+        """What was read; what belongs to an older assignment is forgotten before."""
+        try:
+            records = await self._group.read(timeout_s, most)
+        except RetryableError as error:
+            log.warning("reading: %s", error)
+            await self._clock.sleep(0.2)
+            return ()
+        if self._group.epoch != self._epoch:
+            self._reassigned()
+        if records:
+            self._last_read = self._clock.monotonic()
+        return records
 
     def _balance(self) -> int:
         """Pauses topics whose records in flight stay at the bound, lets them go on at half of it; returns how many may be read."""
@@ -583,17 +587,7 @@ class BulkLoop(Loop):
 
     async def _read(self) -> None:
         while not self._stopping.is_set():
-            try:
-                records = await self._group.read(0.5, MOST_AT_ONCE)
-            except RetryableError as error:
-                log.warning("reading: %s", error)
-                await self._clock.sleep(0.2)
-                continue
-            if self._group.epoch != self._epoch:
-                self._reassigned()
-            if records:
-                self._last_read = self._clock.monotonic()
-                await self._take_all(records)
+            await self._take_all(await self._received(0.5, MOST_AT_ONCE))
 
     async def _take_all(self, records: Sequence[Raw]) -> None:
         by_topic: dict[str, list[Raw]] = {}
