@@ -25,7 +25,7 @@ async def provider() -> AsyncIterator[OpenAIProvider]:
 
 
 async def call(provider: OpenAIProvider, base_url: str, *, timeout_s: float = 5.0, key: str = "") -> Reply | Silence:
-    return await provider.call(deployment(base_url=base_url, api_key_env=key), b'{"messages": []}', "attempt-1", timeout_s)
+    return await provider.call(deployment(base_url=base_url, api_key_env=key), b'{"messages": []}', "attempt-1", timeout_s, lambda: None)
 
 
 async def against(provider: OpenAIProvider, answer: bytes, *, hang: bool = False, timeout_s: float = 5.0) -> Reply | Silence:
