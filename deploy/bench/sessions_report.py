@@ -282,9 +282,13 @@ def _overload(figures: Figures) -> Iterator[str]:
     yield f"was answered in time: **{run['goodput_per_s']:.0f}/s, {share:.0%} of the knee's {run['knee_goodput_per_s']:.0f}/s**, judged"
     yield f"from {figures['plan']['overload_warm_s']:.0f} s on. A refusal came after {_ms(judged['refused'])} ms (p50 / p99)."
     yield ""
-    columns = ("from s", "asked", "answered", "otherwise", "added p50 / p99 ms")
-    rows = [(f"{b['begins_s']:.0f}", str(b["asked"]), str(b["answered"]), _ends(b["ends"]), _ms(b["added"])) for b in run["buckets"]]
-    yield from table(columns, rows)
+    columns = ("from s", "asked", "answered", "in time", "answers that came", "otherwise", "added p50 / p99 ms")
+    yield from table(columns, [_overload_row(bucket) for bucket in run["buckets"]])
+
+
+def _overload_row(bucket: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = (bucket["asked"], bucket["answered"], bucket["in_time"], bucket["done"])
+    return (f"{bucket['begins_s']:.0f}", *map(str, counts), _ends(bucket["ends"]), _ms(bucket["added"]))
 
 
 def _machine(figures: Figures) -> Iterator[str]:

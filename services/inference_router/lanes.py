@@ -10,7 +10,7 @@ from typing import Final
 from daytwo.clock import Clock
 from daytwo.records import Lane
 
-MOST_STARTING: Final = 64
+MOST_STARTING: Final = 128
 
 
 class Lanes:

@@ -29,8 +29,11 @@ class _Payload(aiohttp.BytesPayload):
     def __init__(self, body: bytes, on_its_way: Callable[[], None]) -> None:
         super().__init__(body)
         self._on_its_way = on_its_way
+        self.sent = False
+        """Whether anything of it may have reached the provider; without its body a request is none."""
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self.sent = True
         await super().write_with_length(writer, content_length)
         self._on_its_way()
 
@@ -86,8 +89,8 @@ class OpenAIProvider:
         self, url: URL, body: bytes, headers: Mapping[str, str], timeout_s: float, on_its_way: Callable[[], None]
     ) -> Reply | Silence:
         assert self._session is not None, "start() comes first"
-        # The connect time-out is the shorter one, so that a call which timed out unconnected is known not to have been sent.
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(self._connect_s, 0.9 * timeout_s), ceil_threshold=_NEVER_ROUNDED)
+        connect_s = min(self._connect_s, 0.9 * timeout_s)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s, ceil_threshold=_NEVER_ROUNDED)
         status, lost_s = 0, self._lateness.lost_s
         payload = _Payload(body, on_its_way)
         try:
@@ -96,19 +99,13 @@ class OpenAIProvider:
                 return await self._read(response)
         except aiohttp.InvalidURL:
             return Silence(reason="invalid_url", sent=False)
-        except aiohttp.ClientConnectorError:
-            return Silence(reason="connection", sent=False)
-        except aiohttp.ConnectionTimeoutError:
-            return Silence(reason="connection", sent=False, ours=self._was_late(lost_s, timeout.sock_connect))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             if status >= 300:  # the status says enough, whatever became of the body
                 return Reply(status=status, body=b"", retry_after=response.headers.get("Retry-After"))
-            reason = _reason(error, status)
-            return Silence(reason=reason, sent=True, ours=reason == "timeout" and self._was_late(lost_s, timeout_s))
-
-    def _was_late(self, lost_s: float, given_s: float | None) -> bool:
-        """Whether our event loop lost much of what was given to a call; `lost_s` is what it had lost when the call began."""
-        return self._lateness.lost_s - lost_s > _LOST_SHARE * (given_s or 0.0)
+            # A loop that is late may run past both time-outs at once, and see only the longer one: what was written is known anyhow.
+            reason = _reason(error, status) if payload.sent else "connection"
+            late = self._lateness.lost_s - lost_s > _LOST_SHARE * (timeout_s if payload.sent else connect_s)
+            return Silence(reason=reason, sent=payload.sent, ours=late and isinstance(error, TimeoutError))
 
     async def _read(self, response: aiohttp.ClientResponse) -> Reply | Silence:
         retry_after = response.headers.get("Retry-After")

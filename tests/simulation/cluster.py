@@ -56,6 +56,8 @@ METRICS = Metrics()
 SLOTS = 64
 SHEDDING = SheddingRules(target_ms=400, patience_ms=1_500)
 """Less patient than in production: a run lasts seconds."""
+STARTING = 2
+"""Calls of a deployment that a router begins at the same time: few, so that some wait."""
 
 
 class Splitter:
@@ -287,7 +289,7 @@ def _router(cluster: Cluster, process: Process, world: World) -> Service:
         reader=journal,
         clock=world.clock,
         rng=world.rng,
-        settings=RouterSettings(),
+        settings=RouterSettings(most_starting=STARTING),
         name=world.instance("inference-router"),
     )
 

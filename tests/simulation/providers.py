@@ -64,10 +64,10 @@ class Providers:
         network = self.network
         answer: asyncio.Future[Reply | Silence] = network.loop.create_future()
         there = network.delay()
+        network.later(there, on_its_way)
         if self._mood(deployment.deployment) == "refused":
             network.later(there, give, answer, Silence(reason="connection", sent=False))
         else:
-            network.later(there, on_its_way)
             network.later(there, self._land, answer, deployment.deployment, body, attempt_id)
         network.later(timeout_s, give, answer, Silence(reason="timeout", sent=True))
         return await answer
