@@ -208,7 +208,12 @@ class Cluster:
             if poison := self.poison.get(service.name):
                 _poison(each, process, poison.encode())
         self.loops[process.name] = loops
-        await asyncio.wait([process.spawn(each.run()) for each in loops])
+        # As daytwo.run does: where one loop cannot go on, none of the process does, and it is started anew.
+        running = [process.spawn(each.run()) for each in loops]
+        await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        for each in loops:
+            each.stop()
+        await asyncio.wait(running)
         self.story.tell("has stopped")
         process.dead = True
         if self.restarts and self.lives[process.name] >= 0:
