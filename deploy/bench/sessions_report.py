@@ -17,6 +17,8 @@ SERVICES_MIB: Final = 2861
 """3 GB."""
 GROWTH_MIB: Final = 100.0
 """From the middle of the run of the sessions to its end: less is no growth."""
+SETTLED_S: Final = 90.0
+"""After so long what piled up before a killed service is worked off."""
 FLAT: Final = 2.0
 """The p50 of no minute is so many times that of another; for the p99, twice that."""
 GOODPUT: Final = 0.8
@@ -68,20 +70,23 @@ def _memory(run: Mapping[str, Any]) -> Target:
 
 
 def _growth(run: Mapping[str, Any]) -> Target:
-    """Between the third and the last quarter of the time in which sessions ask: the journal fills up to its bound before that. What was
-    killed fills up anew, and is held against what it had when it was killed, at the same age."""
-    killed = run["killed"].get("service", "")
+    """How much more the services would have after half of the run, as they grow in its last half: the journal fills up to its bound
+    before that. Where one was killed, from when what had piled up before it is worked off: all of it was in flight at once, and
+    what a process once needed it keeps."""
     asking = [sample for sample in run["memory"] if sample.get("asking", True)]
-    samples = [sample["services_mib"] - sample["mib"].get(killed, 0.0) for sample in asking]
     wanted, what = f"less than {GROWTH_MIB:.0f} MiB in the last half", "memory does not grow"
-    if len(samples) < 8:
+    begins_s = run["killed"]["at_s"] + SETTLED_S if run["killed"] else 0.0
+    settled = [sample for sample in asking[len(asking) // 2 :] if sample["at_s"] >= begins_s]
+    if len(settled) < 4:
         return Target(what=what, wanted=wanted, found="not measured", met=None)
-    quarter = len(samples) // 4
-    third, last = _mean(samples[2 * quarter : 3 * quarter]), _mean(samples[3 * quarter :])
-    if killed:
-        before = [sample["mib"].get(killed, 0.0) for sample in asking if sample["at_s"] <= run["killed"]["at_s"]]
-        last += max(0.0, asking[-1]["mib"].get(killed, 0.0) - before[-1]) if before else 0.0
-    return Target(what=what, wanted=wanted, found=f"{last - third:+.0f} MiB", met=last - third < GROWTH_MIB)
+    (from_s, from_mib), (to_s, to_mib) = (_middle(half) for half in (settled[: len(settled) // 2], settled[-(len(settled) // 2) :]))
+    grown = (to_mib - from_mib) / (to_s - from_s) * asking[-1]["at_s"] / 2
+    return Target(what=what, wanted=wanted, found=f"{grown:+.0f} MiB", met=grown < GROWTH_MIB)
+
+
+def _middle(samples: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Mean moment, in seconds, and mean memory of our services, in MiB."""
+    return _mean([sample["at_s"] for sample in samples]), _mean([sample["services_mib"] for sample in samples])
 
 
 def _mean(values: Sequence[float]) -> float:
