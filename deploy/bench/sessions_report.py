@@ -206,8 +206,10 @@ def _minutes(figures: Figures) -> Iterator[str]:
             continue
         yield f"## Over time: {what}"
         yield ""
-        columns = ("from s", "asked", "answered", "otherwise", "added p50 / p99 ms", "our services MiB", "")
+        columns = ("from s", "asked", "answered", "otherwise", "added p50 / p99 ms", "processor ms a request", "our services MiB", "")
         yield from table(columns, [_minute(run, bucket) for bucket in run["buckets"]])
+        yield ""
+        yield "Processor time is that of our services. Latency that rises while it does not is waiting for the machine, not work of ours."
         yield ""
         steps = [(step, _ms_of(times, "queued"), _ms_of(times, "executing")) for step, times in run["steps"].items()]
         yield "Where it goes (p50 / p99 of a sample): waiting for the service, which holds the way over Kafka, and in it, without the call."
@@ -222,7 +224,25 @@ def _minute(run: Mapping[str, Any], bucket: Mapping[str, Any]) -> tuple[str, ...
     note = f"{run['killed']['service']} killed" if killed else "" if bucket["judged"] else "not judged"
     mib = f"{memory[0]:.0f}" if memory else "-"
     begins = f"{bucket['begins_s']:.0f}"
-    return (begins, str(bucket["asked"]), str(bucket["answered"]), _ends(bucket["ends"]), _ms(bucket["added"]), mib, note)
+    counts = (str(bucket["asked"]), str(bucket["answered"]), _ends(bucket["ends"]))
+    return (begins, *counts, _ms(bucket["added"]), _cpu_ms(run, bucket), mib, note)
+
+
+def _cpu_ms(run: Mapping[str, Any], bucket: Mapping[str, Any]) -> str:
+    """Milliseconds of our services' processor time per answer that came, between the first look in the bucket and the first after it;
+    what was killed counts from its new beginning."""
+    ends_s = bucket["begins_s"] + bucket["length_s"]
+    looks = [sample for sample in run["memory"] if bucket["begins_s"] <= sample["at_s"] and "cpu_s" in sample]
+    last = next((number for number, sample in enumerate(looks) if sample["at_s"] >= ends_s), len(looks) - 1)
+    if last < 1 or not bucket["done"]:
+        return "-"
+    begins, ends = looks[0], looks[last]
+    spent = sum(_since(begins["cpu_s"].get(name, 0.0), seconds) for name, seconds in ends["cpu_s"].items())
+    return f"{1000 * spent / (ends['at_s'] - begins['at_s']) * bucket['length_s'] / bucket['done']:.2f}"
+
+
+def _since(before_s: float, now_s: float) -> float:
+    return now_s - before_s if now_s >= before_s else now_s
 
 
 def _ms_of(times: Mapping[str, float], what: str) -> str:

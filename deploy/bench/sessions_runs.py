@@ -223,13 +223,14 @@ class _Watch:
         if time.monotonic() - self._looked >= MEMORY_S:
             self._looked = time.monotonic()
             self._pids = self._stack.pids() if self._killed else self._pids
-            found = memory_mib(self._pids)
+            found, spent = memory_mib(self._pids), cpu_s(self._pids)
             self._memory.append(
                 {
                     "at_s": at["at_s"],
                     "asking": at["at_s"] <= self._order.seconds,
                     "services_mib": round(sum(of_services(found).values()), 1),
                     "mib": found,
+                    "cpu_s": {name: round(seconds, 2) for name, seconds in of_services(spent).items()},
                 }
             )
         if self._kill and not self._killed and at["at_s"] >= self._order.disturbed_s:

@@ -129,6 +129,14 @@ def test_the_stretch_of_a_kill_and_those_beside_it_are_not_judged(killed_s: floa
     assert [number for number in range(7) if Load(order)._is_judged(number)] == judged
 
 
+def test_the_processor_time_of_a_request_is_told_minute_by_minute() -> None:
+    memory = [{"at_s": 20.0 * n, "services_mib": 500, "mib": {}, "cpu_s": {"ingest-0": 0.3 * n, "cache-0": 0.6 * n}} for n in range(10)]
+
+    page = markdown(figures(sessions=run(memory=memory, buckets=[bucket(number, done=900) for number in range(3)])))
+
+    assert "| 60 | 9 | 9 | - | 20.0 / 200.0 | 3.00 | 500 |" in page
+
+
 def test_the_whole_of_the_bench_takes_less_than_35_minutes() -> None:
     assert sum(map(Plan().takes_s, PARTS)) < 32 * 60
 
