@@ -61,7 +61,8 @@ class Order:
     warm_s: float = 0.0
     """Of these seconds, what is asked in the first `warm_s` is not judged."""
     disturbed_s: float = -1.0
-    """Moment of a fault: the stretch it falls in and the one after it are not judged. Negative: there is none."""
+    """Moment of a fault: the stretch it falls in, the one before it (what was asked there is open when it strikes) and the one after
+    it are not judged. Negative: there is none."""
     deadline_s: float = 0.0
     """What each request names, from its sending; 0: the tenant's."""
     grace_s: float = 75.0
@@ -81,6 +82,8 @@ class Bucket:
 
     asked: int = 0
     answered: int = 0
+    in_time: int = 0
+    """Of the answered: within what the request gave it, where it gave anything."""
     ends: Counter[str] = field(default_factory=Counter)
     """Of those that were not answered, by outcome and reason."""
     added_ms: array[float] = field(default_factory=lambda: array("d"))
@@ -224,6 +227,7 @@ class Load:
         took_ms = (now - sent) * 1000
         if outcome == ANSWERED:
             bucket.answered += 1
+            bucket.in_time += not self.order.deadline_s or took_ms <= self.order.deadline_s * 1000
             bucket.added_ms.append(took_ms - self._own_ms[session])
             self._bucket(now).done += 1
             self._recent.append(took_ms - self._own_ms[session])
@@ -273,6 +277,7 @@ class Load:
             "judged": {
                 "asked": sum(bucket.asked for bucket in judged),
                 "answered": sum(bucket.answered for bucket in judged),
+                "in_time": sum(bucket.in_time for bucket in judged),
                 "added": quantiles(added),
                 "refused": quantiles([value for bucket in judged for value in bucket.refused_ms]),
                 "retry_hints": sum(bucket.hints for bucket in judged),
@@ -285,7 +290,7 @@ class Load:
 
     def _is_judged(self, number: int) -> bool:
         order, begins = self.order, number * self.order.bucket_s
-        disturbed = order.disturbed_s >= 0 and begins - order.bucket_s <= order.disturbed_s < begins + order.bucket_s
+        disturbed = order.disturbed_s >= 0 and abs(int(order.disturbed_s // order.bucket_s) - number) <= 1
         return begins >= order.warm_s and not disturbed
 
     def _shown(self, number: int, bucket: Bucket) -> dict[str, Any]:
@@ -295,6 +300,7 @@ class Load:
             "judged": self._is_judged(number),
             "asked": bucket.asked,
             "answered": bucket.answered,
+            "in_time": bucket.in_time,
             "done": bucket.done,
             "ends": dict(bucket.ends),
             "added": quantiles(bucket.added_ms),

@@ -17,6 +17,8 @@ SERVICES_MIB: Final = 2861
 """3 GB."""
 GROWTH_MIB: Final = 100.0
 """From the middle of the run of the sessions to its end: less is no growth."""
+SETTLED_S: Final = 90.0
+"""After so long what piled up before a killed service is worked off."""
 FLAT: Final = 2.0
 """The p50 of no minute is so many times that of another; for the p99, twice that."""
 GOODPUT: Final = 0.8
@@ -68,20 +70,23 @@ def _memory(run: Mapping[str, Any]) -> Target:
 
 
 def _growth(run: Mapping[str, Any]) -> Target:
-    """Between the third and the last quarter of the time in which sessions ask: the journal fills up to its bound before that. What was
-    killed fills up anew, and is held against what it had when it was killed, at the same age."""
-    killed = run["killed"].get("service", "")
+    """How much more the services would have after half of the run, as they grow in its last half: the journal fills up to its bound
+    before that. Where one was killed, from when what had piled up before it is worked off: all of it was in flight at once, and
+    what a process once needed it keeps."""
     asking = [sample for sample in run["memory"] if sample.get("asking", True)]
-    samples = [sample["services_mib"] - sample["mib"].get(killed, 0.0) for sample in asking]
     wanted, what = f"less than {GROWTH_MIB:.0f} MiB in the last half", "memory does not grow"
-    if len(samples) < 8:
+    begins_s = run["killed"]["at_s"] + SETTLED_S if run["killed"] else 0.0
+    settled = [sample for sample in asking[len(asking) // 2 :] if sample["at_s"] >= begins_s]
+    if len(settled) < 4:
         return Target(what=what, wanted=wanted, found="not measured", met=None)
-    quarter = len(samples) // 4
-    third, last = _mean(samples[2 * quarter : 3 * quarter]), _mean(samples[3 * quarter :])
-    if killed:
-        before = [sample["mib"].get(killed, 0.0) for sample in asking if sample["at_s"] <= run["killed"]["at_s"]]
-        last += max(0.0, asking[-1]["mib"].get(killed, 0.0) - before[-1]) if before else 0.0
-    return Target(what=what, wanted=wanted, found=f"{last - third:+.0f} MiB", met=last - third < GROWTH_MIB)
+    (from_s, from_mib), (to_s, to_mib) = (_middle(half) for half in (settled[: len(settled) // 2], settled[-(len(settled) // 2) :]))
+    grown = (to_mib - from_mib) / (to_s - from_s) * asking[-1]["at_s"] / 2
+    return Target(what=what, wanted=wanted, found=f"{grown:+.0f} MiB", met=grown < GROWTH_MIB)
+
+
+def _middle(samples: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Mean moment, in seconds, and mean memory of our services, in MiB."""
+    return _mean([sample["at_s"] for sample in samples]), _mean([sample["services_mib"] for sample in samples])
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -201,8 +206,10 @@ def _minutes(figures: Figures) -> Iterator[str]:
             continue
         yield f"## Over time: {what}"
         yield ""
-        columns = ("from s", "asked", "answered", "otherwise", "added p50 / p99 ms", "our services MiB", "")
+        columns = ("from s", "asked", "answered", "otherwise", "added p50 / p99 ms", "processor ms a request", "our services MiB", "")
         yield from table(columns, [_minute(run, bucket) for bucket in run["buckets"]])
+        yield ""
+        yield "Processor time is that of our services. Latency that rises while it does not is waiting for the machine, not work of ours."
         yield ""
         steps = [(step, _ms_of(times, "queued"), _ms_of(times, "executing")) for step, times in run["steps"].items()]
         yield "Where it goes (p50 / p99 of a sample): waiting for the service, which holds the way over Kafka, and in it, without the call."
@@ -217,7 +224,25 @@ def _minute(run: Mapping[str, Any], bucket: Mapping[str, Any]) -> tuple[str, ...
     note = f"{run['killed']['service']} killed" if killed else "" if bucket["judged"] else "not judged"
     mib = f"{memory[0]:.0f}" if memory else "-"
     begins = f"{bucket['begins_s']:.0f}"
-    return (begins, str(bucket["asked"]), str(bucket["answered"]), _ends(bucket["ends"]), _ms(bucket["added"]), mib, note)
+    counts = (str(bucket["asked"]), str(bucket["answered"]), _ends(bucket["ends"]))
+    return (begins, *counts, _ms(bucket["added"]), _cpu_ms(run, bucket), mib, note)
+
+
+def _cpu_ms(run: Mapping[str, Any], bucket: Mapping[str, Any]) -> str:
+    """Milliseconds of our services' processor time per answer that came, between the first look in the bucket and the first after it;
+    what was killed counts from its new beginning."""
+    ends_s = bucket["begins_s"] + bucket["length_s"]
+    looks = [sample for sample in run["memory"] if bucket["begins_s"] <= sample["at_s"] and "cpu_s" in sample]
+    last = next((number for number, sample in enumerate(looks) if sample["at_s"] >= ends_s), len(looks) - 1)
+    if last < 1 or not bucket["done"]:
+        return "-"
+    begins, ends = looks[0], looks[last]
+    spent = sum(_since(begins["cpu_s"].get(name, 0.0), seconds) for name, seconds in ends["cpu_s"].items())
+    return f"{1000 * spent / (ends['at_s'] - begins['at_s']) * bucket['length_s'] / bucket['done']:.2f}"
+
+
+def _since(before_s: float, now_s: float) -> float:
+    return now_s - before_s if now_s >= before_s else now_s
 
 
 def _ms_of(times: Mapping[str, float], what: str) -> str:
@@ -282,9 +307,13 @@ def _overload(figures: Figures) -> Iterator[str]:
     yield f"was answered in time: **{run['goodput_per_s']:.0f}/s, {share:.0%} of the knee's {run['knee_goodput_per_s']:.0f}/s**, judged"
     yield f"from {figures['plan']['overload_warm_s']:.0f} s on. A refusal came after {_ms(judged['refused'])} ms (p50 / p99)."
     yield ""
-    columns = ("from s", "asked", "answered", "otherwise", "added p50 / p99 ms")
-    rows = [(f"{b['begins_s']:.0f}", str(b["asked"]), str(b["answered"]), _ends(b["ends"]), _ms(b["added"])) for b in run["buckets"]]
-    yield from table(columns, rows)
+    columns = ("from s", "asked", "answered", "in time", "answers that came", "otherwise", "added p50 / p99 ms")
+    yield from table(columns, [_overload_row(bucket) for bucket in run["buckets"]])
+
+
+def _overload_row(bucket: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = (bucket["asked"], bucket["answered"], bucket["in_time"], bucket["done"])
+    return (f"{bucket['begins_s']:.0f}", *map(str, counts), _ends(bucket["ends"]), _ms(bucket["added"]))
 
 
 def _machine(figures: Figures) -> Iterator[str]:

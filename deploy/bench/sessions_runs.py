@@ -91,7 +91,8 @@ class Bench:
             grace_s=plan.grace_s,
         )
         self._runs = 0
-        self._knee_per_s = self._knee_goodput = plan.knee_per_s
+        self._knee_per_s = plan.knee_per_s
+        self._knee_goodput = 0.0
 
     def rehearse(self) -> None:
         say("rehearsing")
@@ -151,6 +152,8 @@ class Bench:
         if not self._knee_per_s:
             raise SkippedError("no rate was held, or the knee was not looked for")
         self._provider_takes(plan.knee_median_ms, plan.knee_most_ms)
+        if not self._knee_goodput:
+            self._knee_goodput = _goodput(self._step(self._knee_per_s))
         per_s = 2 * self._knee_per_s
         say(f"twice the knee: {per_s:.0f} requests/s for {plan.overload_s:.0f} s, deadline {plan.overload_deadline_s:.0f} s")
         found = self._run(
@@ -189,8 +192,8 @@ class Bench:
 
 
 def _goodput(found: dict[str, Any]) -> float:
-    """Answered of what was asked in the judged time, per second of it."""
-    return round(float(found["judged"]["answered"]) / float(found["judged"]["seconds"]), 1)
+    """Answered in time of what was asked in the judged time, per second of it."""
+    return round(float(found["judged"]["in_time"]) / float(found["judged"]["seconds"]), 1)
 
 
 def _holds(found: dict[str, Any], p99_ms: float) -> bool:
@@ -220,13 +223,14 @@ class _Watch:
         if time.monotonic() - self._looked >= MEMORY_S:
             self._looked = time.monotonic()
             self._pids = self._stack.pids() if self._killed else self._pids
-            found = memory_mib(self._pids)
+            found, spent = memory_mib(self._pids), cpu_s(self._pids)
             self._memory.append(
                 {
                     "at_s": at["at_s"],
                     "asking": at["at_s"] <= self._order.seconds,
                     "services_mib": round(sum(of_services(found).values()), 1),
                     "mib": found,
+                    "cpu_s": {name: round(seconds, 2) for name, seconds in of_services(spent).items()},
                 }
             )
         if self._kill and not self._killed and at["at_s"] >= self._order.disturbed_s:

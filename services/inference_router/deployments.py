@@ -12,7 +12,7 @@ from daytwo.records import DeploymentConfigured
 from daytwo.routes import candidates
 from daytwo.topics import DEPLOYMENT_CONFIGURED
 from services.inference_router.breaker import Breaker, BreakerPolicy
-from services.inference_router.lanes import Lanes
+from services.inference_router.lanes import MOST_STARTING, Lanes
 
 
 @dataclass(slots=True)
@@ -28,8 +28,9 @@ class Deployments(Table[DeploymentConfigured]):
     """The table of deployments. A change of weight, priority, time-out or room leaves a door's breaker as it is; another
     address, model or key is another deployment, with a breaker of its own."""
 
-    def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
+    def __init__(self, policy: BreakerPolicy, clock: Clock, most_starting: int = MOST_STARTING) -> None:
         super().__init__(DEPLOYMENT_CONFIGURED)
+        self._most_starting = most_starting
         self._policy = policy
         self._clock = clock
         self._doors: dict[str, Door] = {}
@@ -57,7 +58,7 @@ class Deployments(Table[DeploymentConfigured]):
     def door(self, deployment: DeploymentConfigured) -> Door:
         door = self._doors.get(deployment.deployment)
         if door is None:
-            lanes = Lanes(deployment.max_in_flight, self._clock)
+            lanes = Lanes(deployment.max_in_flight, self._clock, self._most_starting)
             door = Door(Breaker(self._policy, self._clock.monotonic), lanes, _served(deployment))
             self._doors[deployment.deployment] = door
         return door
@@ -75,6 +76,8 @@ class Deployments(Table[DeploymentConfigured]):
             "breaker": door.breaker.state,
             "opens_in_ms": opens_in_ms,
             "in_flight": door.lanes.inside,
+            "starting": door.lanes.starting,
+            "waiting": door.lanes.waiting,
             "max_in_flight": row.max_in_flight,
         }
 

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from daytwo.records import DeploymentConfigured
+from services.inference_router.lateness import Lateness
 from services.inference_router.ports import Reply, Silence
 
 ATTEMPT_HEADER: Final = "x-daytwo-attempt"
 _KEPT_S: Final = 4.0
 """Idle connections are closed before servers do (many after 5 s): a call that meets a server's close on its way has an unknown outcome."""
+_LOST_SHARE: Final = 0.5
+"""A call that timed out while our event loop was late for so much of its time says nothing about the deployment."""
 _NEVER_ROUNDED: Final = 1e9  # aiohttp rounds longer time-outs up to whole seconds, past the deadline
+
+
+class _Payload(aiohttp.BytesPayload):
+    """A body that tells when it is written to a connection. (The signals of aiohttp's TraceConfig say the same, for more work.)"""
+
+    def __init__(self, body: bytes, on_its_way: Callable[[], None]) -> None:
+        super().__init__(body)
+        self._on_its_way = on_its_way
+        self.sent = False
+        """Whether anything of it may have reached the provider; without its body a request is none."""
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self.sent = True
+        await super().write_with_length(writer, content_length)
+        self._on_its_way()
 
 
 class OpenAIProvider:
@@ -27,6 +46,7 @@ class OpenAIProvider:
         self._most_bytes = most_bytes
         self._connect_s = connect_s
         self._session: aiohttp.ClientSession | None = None
+        self._lateness = Lateness()
 
     async def start(self) -> None:
         # The router's lanes bound what is in flight of each deployment, so the connector need not.
@@ -42,13 +62,17 @@ class OpenAIProvider:
                 "User-Agent": "daytwo",
             },
         )
+        self._lateness.start()
 
     async def stop(self) -> None:
+        self._lateness.stop()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def call(self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float) -> Reply | Silence:
+    async def call(
+        self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float, on_its_way: Callable[[], None]
+    ) -> Reply | Silence:
         headers = {ATTEMPT_HEADER: attempt_id, "Idempotency-Key": attempt_id}
         if deployment.api_key_env:
             key = self._env.get(deployment.api_key_env, "").strip()
@@ -59,25 +83,29 @@ class OpenAIProvider:
             url = _endpoint(deployment.base_url)
         except ValueError:
             return Silence(reason="invalid_url", sent=False)
-        return await self._post(url, body, headers, timeout_s)
+        return await self._post(url, body, headers, timeout_s, on_its_way)
 
-    async def _post(self, url: URL, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply | Silence:
+    async def _post(
+        self, url: URL, body: bytes, headers: Mapping[str, str], timeout_s: float, on_its_way: Callable[[], None]
+    ) -> Reply | Silence:
         assert self._session is not None, "start() comes first"
-        # The connect time-out is the shorter one, so that a call which timed out unconnected is known not to have been sent.
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(self._connect_s, 0.9 * timeout_s), ceil_threshold=_NEVER_ROUNDED)
-        status = 0
+        connect_s = min(self._connect_s, 0.9 * timeout_s)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s, ceil_threshold=_NEVER_ROUNDED)
+        status, lost_s = 0, self._lateness.lost_s
+        payload = _Payload(body, on_its_way)
         try:
-            async with self._session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False) as response:
+            async with self._session.post(url, data=payload, headers=headers, timeout=timeout, allow_redirects=False) as response:
                 status = response.status
                 return await self._read(response)
         except aiohttp.InvalidURL:
             return Silence(reason="invalid_url", sent=False)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            return Silence(reason="connection", sent=False)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             if status >= 300:  # the status says enough, whatever became of the body
                 return Reply(status=status, body=b"", retry_after=response.headers.get("Retry-After"))
-            return Silence(reason=_reason(error, status), sent=True)
+            # A loop that is late may run past both time-outs at once, and see only the longer one: what was written is known anyhow.
+            reason = _reason(error, status) if payload.sent else "connection"
+            late = self._lateness.lost_s - lost_s > _LOST_SHARE * (timeout_s if payload.sent else connect_s)
+            return Silence(reason=reason, sent=payload.sent, ours=late and isinstance(error, TimeoutError))
 
     async def _read(self, response: aiohttp.ClientResponse) -> Reply | Silence:
         retry_after = response.headers.get("Retry-After")

@@ -24,6 +24,8 @@ class Silence:
 
     reason: str
     sent: bool
+    ours: bool = False
+    """The time ran out while our own event loop was late: it says nothing about the provider."""
 
 
 class Provider(Protocol):
@@ -31,8 +33,11 @@ class Provider(Protocol):
 
     async def stop(self) -> None: ...
 
-    async def call(self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float) -> Reply | Silence:
-        """One call, once. Returns within `timeout_s` seconds, and raises nothing but CancelledError."""
+    async def call(
+        self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float, on_its_way: Callable[[], None]
+    ) -> Reply | Silence:
+        """One call, once. Returns within `timeout_s` seconds, and raises nothing but CancelledError. Calls `on_its_way` when the
+        request is written to a connection."""
         ...
 
 

@@ -17,6 +17,7 @@ from services.inference_router import booking, endings
 from services.inference_router.chat_answer import refusal
 from services.inference_router.deployments import Deployments, Door
 from services.inference_router.journal import Attempts, Journal, attempt_id
+from services.inference_router.lanes import Place
 from services.inference_router.ports import Provider, Reply, Silence
 from services.inference_router.prompt import chat_body
 from services.inference_router.retry import RetryPolicy, health, verdict
@@ -212,19 +213,20 @@ class Router:
     async def _try(self, course: _Course, deployment: DeploymentConfigured) -> None:
         """One attempt; none where the door shut, or the deadline passed, while it waited for room."""
         door = self._deployments.door(deployment)
-        if not await door.lanes.enter(course.grounded.request.lane, course.left_s(self._clock.now_ms())):
+        place = await door.lanes.enter(course.grounded.request.lane, course.left_s(self._clock.now_ms()))
+        if place is None:
             return
         try:
-            finished = await self._attempt(course, deployment, door)
+            finished = await self._attempt(course, deployment, door, place)
         finally:
-            door.lanes.leave()
+            place.leave()
         if finished is not None:
             self._journal.finish(course.attempts, finished)
             self._learn(course, finished)
             await self._log(course.context, course.attempts, finished)
             course.attempts.calling.pop(finished.attempt_id, None)
 
-    async def _attempt(self, course: _Course, deployment: DeploymentConfigured, door: Door) -> AttemptFinished | None:
+    async def _attempt(self, course: _Course, deployment: DeploymentConfigured, door: Door, place: Place) -> AttemptFinished | None:
         permit = door.breaker.enter()
         if permit is None:
             return None
@@ -235,7 +237,7 @@ class Router:
             late = course.left_s(self._clock.now_ms()) <= 0
             started = None if late else await self._announced(course, deployment)
             if started is not None:
-                finished = await self._called(course, deployment, started)
+                finished = await self._called(course, deployment, started, place)
         finally:
             door.breaker.leave(permit, health(finished) if finished is not None else "unclear")
         if finished is not None and (cool_down_ms := self._policy.cool_down_after(finished)) is not None:
@@ -276,7 +278,7 @@ class Router:
             router=self._name,
         )
 
-    async def _called(self, course: _Course, deployment: DeploymentConfigured, started: AttemptStarted) -> AttemptFinished:
+    async def _called(self, course: _Course, deployment: DeploymentConfigured, started: AttemptStarted, place: Place) -> AttemptFinished:
         """The attempt's end. A router that slept between announcing and calling may have a successor who took it for dead, and has
         bought what it was about to buy: then nothing is sent, and the journal says so."""
         try:
@@ -284,16 +286,18 @@ class Router:
         except (DisownedError, RetryableError):
             not_sent = booking.Booking(outcome="failed", reason="not_sent")
             return booking.finished(started, not_sent, latency_ms=0.0, now_ms=self._clock.now_ms())
-        return await self._call(course, deployment, started)
+        return await self._call(course, deployment, started, place)
 
-    async def _call(self, course: _Course, deployment: DeploymentConfigured, started: AttemptStarted) -> AttemptFinished:
+    async def _call(self, course: _Course, deployment: DeploymentConfigured, started: AttemptStarted, place: Place) -> AttemptFinished:
         began = self._clock.monotonic()
         given_s = min(deployment.timeout_ms / 1000, course.left_s(self._clock.now_ms()))
         end: Reply | Silence = Silence(reason="not_sent", sent=False)
         if given_s > 0:
-            end = await self._provider.call(deployment, chat_body(course.grounded, deployment), started.attempt_id, given_s)
-        if isinstance(end, Silence) and end.reason == "timeout" and given_s < self._policy.patience_s(deployment.timeout_ms):
-            end = Silence(reason="deadline", sent=end.sent)
+            body = chat_body(course.grounded, deployment)
+            end = await self._provider.call(deployment, body, started.attempt_id, given_s, place.on_its_way)
+        hurried = given_s < self._policy.patience_s(deployment.timeout_ms)
+        if isinstance(end, Silence) and (end.ours or (end.reason == "timeout" and hurried)):
+            end = Silence(reason="deadline" if end.sent else "not_sent", sent=end.sent)
         if isinstance(end, Reply) and end.status >= 400:
             course.refusal = refusal(end.body)
         now_ms = self._clock.now_ms()

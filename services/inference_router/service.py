@@ -26,7 +26,7 @@ from services.inference_router.settings import Settings
 
 def service(*, provider: Provider, reader: JournalReader, clock: Clock, rng: Random, settings: Settings, name: str = "") -> Service:
     """`name`: of this process among the routers, stable over restarts."""
-    deployments = Deployments(settings.breaker, clock)
+    deployments = Deployments(settings.breaker, clock, settings.most_starting)
     desk = _Desk(deployments, provider, reader, clock, rng, settings, name)
 
     async def start() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from services.inference_router.breaker import BreakerPolicy
+from services.inference_router.lanes import MOST_STARTING
 from services.inference_router.retry import RetryPolicy
 
 MIB = 1024 * 1024
@@ -25,6 +26,9 @@ class Settings:
     At least the time in which the service before this one comes back after a crash and sends a request twice."""
     max_in_flight: int = 16_384
     """DAYTWO_ROUTER_MAX_IN_FLIGHT: requests at the same time, those that wait included."""
+    most_starting: int = MOST_STARTING
+    """DAYTWO_ROUTER_STARTING: calls of one deployment that are being begun at the same time, from their announcement until the request
+    is written to a connection. More than that wait before they are announced."""
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     """DAYTWO_ROUTER_BREAKER_FAILURES, DAYTWO_ROUTER_BREAKER_OPEN_MS, DAYTWO_ROUTER_BREAKER_OPEN_MOST_MS."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -40,6 +44,7 @@ class Settings:
             journal_bytes=_number(env, "JOURNAL_BYTES", default.journal_bytes),
             journal_before_ms=_number(env, "JOURNAL_BEFORE_MS", default.journal_before_ms, least=0),
             max_in_flight=_number(env, "MAX_IN_FLIGHT", default.max_in_flight),
+            most_starting=_number(env, "STARTING", default.most_starting),
             breaker=_breaker(env, default.breaker),
             retry=_retry(env, default.retry),
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deploy.bench.sessions_load import Load, Order
 from deploy.bench.sessions_plan import PARTS, QUICK, Plan
 from deploy.bench.sessions_report import first_to_give_way, markdown, targets
 from tests.stack import ROOT
@@ -27,6 +28,7 @@ def bucket(number: int, **fields: Any) -> dict[str, Any]:
         "judged": True,
         "asked": 9,
         "answered": 9,
+        "in_time": 9,
         "done": 9,
         "ends": {},
         "added": quantiles(),
@@ -46,9 +48,18 @@ def run(**fields: Any) -> dict[str, Any]:
         "generator_cpu": 0.1,
         "late": quantiles(1.0, 5.0),
         "killed": {},
-        "judged": {"asked": 27, "answered": 27, "added": quantiles(), "refused": quantiles(), "seconds": 180, "retry_hints": 0, "done": 27},
+        "judged": {
+            "asked": 27,
+            "answered": 27,
+            "in_time": 27,
+            "seconds": 180,
+            "retry_hints": 0,
+            "done": 27,
+            "added": quantiles(),
+            "refused": quantiles(),
+        },
         "buckets": [bucket(number) for number in range(3)],
-        "memory": [{"at_s": 20 * number, "services_mib": 900.0, "mib": {}} for number in range(9)],
+        "memory": [{"at_s": 60 * number, "services_mib": 900.0, "mib": {}} for number in range(9)],
         "steps": {"ingest": steps, "inference-router": {**steps, "queued_p99_ms": 700.0}},
         "cpu_share": {"kafka": 0.5, "ingest-0": 0.2},
     }
@@ -101,14 +112,29 @@ def test_what_is_missed_by_the_sessions_is_said_to_be(worse: dict[str, Any], wha
     assert missed == [what]
 
 
-def test_a_killed_service_that_fills_up_again_does_not_grow_and_one_that_is_larger_at_the_same_age_does() -> None:
-    def grown(last_mib: float) -> bool | None:
-        mib = [100.0, 200.0, 300.0, 400.0, 400.0, 50.0, 100.0, 200.0, 300.0, last_mib]
-        memory = [{"at_s": 60.0 * n, "services_mib": 500 + own, "mib": {"cache-0": own}} for n, own in enumerate(mib)]
-        found = figures(sessions=run(memory=memory, killed={"service": "cache-0", "at_s": 270.0}))
+def test_what_piled_up_before_a_killed_service_is_no_growth_and_what_goes_on_growing_after_it_is() -> None:
+    def grown(a_minute_mib: float) -> bool | None:
+        mib = [500.0] * 5 + [640.0 + a_minute_mib * n for n in range(6)]
+        memory = [{"at_s": 60.0 * n, "services_mib": each, "mib": {}} for n, each in enumerate(mib)]
+        found = figures(sessions=run(memory=memory, killed={"service": "cache-0", "at_s": 290.0}))
         return next(target.met for target in targets(found) if target.what == "memory does not grow")
 
-    assert (grown(400.0), grown(501.0)) == (True, False)
+    assert (grown(2.0), grown(25.0)) == (True, False)
+
+
+@pytest.mark.parametrize(("killed_s", "judged"), [(-1.0, [1, 2, 3, 4, 5, 6]), (300.0, [1, 2, 3]), (190.0, [1, 5, 6])])
+def test_the_stretch_of_a_kill_and_those_beside_it_are_not_judged(killed_s: float, judged: list[int]) -> None:
+    order = Order(bootstrap="", run="000000", tenant="t", sessions=1, seconds=420, warm_s=60, disturbed_s=killed_s, median_ms=1, p99_ms=2)
+
+    assert [number for number in range(7) if Load(order)._is_judged(number)] == judged
+
+
+def test_the_processor_time_of_a_request_is_told_minute_by_minute() -> None:
+    memory = [{"at_s": 20.0 * n, "services_mib": 500, "mib": {}, "cpu_s": {"ingest-0": 0.3 * n, "cache-0": 0.6 * n}} for n in range(10)]
+
+    page = markdown(figures(sessions=run(memory=memory, buckets=[bucket(number, done=900) for number in range(3)])))
+
+    assert "| 60 | 9 | 9 | - | 20.0 / 200.0 | 3.00 | 500 |" in page
 
 
 def test_the_whole_of_the_bench_takes_less_than_35_minutes() -> None:

@@ -36,7 +36,7 @@ async def test_an_answer_cut_at_any_byte_on_the_wire_is_silence_that_may_have_be
     try:
         for cut in range(len(answer) + 1):
             cuts.put_nowait(cut)
-            ends[cut] = await provider.call(deployment(base_url=url), b"{}", "attempt", 5.0)
+            ends[cut] = await provider.call(deployment(base_url=url), b"{}", "attempt", 5.0, lambda: None)
     finally:
         await provider.stop()
         server.close()

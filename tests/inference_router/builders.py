@@ -175,10 +175,13 @@ class Calls:
 
     async def stop(self) -> None: ...
 
-    async def call(self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float) -> Reply | Silence:
+    async def call(
+        self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float, on_its_way: Callable[[], None]
+    ) -> Reply | Silence:
         self.made.append(deployment.deployment)
         self.ids.append(attempt_id)
         self.given_s.append(timeout_s)
+        on_its_way()
         await asyncio.sleep(0)
         end = self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
         return end() if callable(end) else end

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -25,7 +27,7 @@ async def provider() -> AsyncIterator[OpenAIProvider]:
 
 
 async def call(provider: OpenAIProvider, base_url: str, *, timeout_s: float = 5.0, key: str = "") -> Reply | Silence:
-    return await provider.call(deployment(base_url=base_url, api_key_env=key), b'{"messages": []}', "attempt-1", timeout_s)
+    return await provider.call(deployment(base_url=base_url, api_key_env=key), b'{"messages": []}', "attempt-1", timeout_s, lambda: None)
 
 
 async def against(provider: OpenAIProvider, answer: bytes, *, hang: bool = False, timeout_s: float = 5.0) -> Reply | Silence:
@@ -75,6 +77,51 @@ async def test_a_call_carries_attempt_key_and_body_and_brings_the_answer(provide
     assert (headers["x-daytwo-attempt"], headers["Idempotency-Key"]) == ("attempt-1", "attempt-1")
     assert (headers["Authorization"], headers["Content-Type"]) == ("Bearer secret", "application/json")
     assert len({request.transport for request in seen}) == 1
+
+
+async def test_a_call_tells_once_when_its_request_is_on_a_connection_and_before_its_answer(provider: OpenAIProvider) -> None:
+    told: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len(b'{"messages": []}'))
+        told.append("read")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        row = deployment(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        end = await provider.call(row, b'{"messages": []}', "attempt-1", 0.3, lambda: told.append("sent"))
+    assert (end, told) == (Silence(reason="timeout", sent=True), ["sent", "read"])
+
+
+async def test_a_call_that_finds_no_connection_does_not_say_that_it_is_on_its_way(provider: OpenAIProvider) -> None:
+    told: list[str] = []
+    await provider.call(deployment(base_url="http://127.0.0.1:1/v1"), b"{}", "attempt-1", 0.3, lambda: told.append("sent"))
+    assert told == []
+
+
+async def test_a_time_out_while_our_own_event_loop_was_late_is_ours(provider: OpenAIProvider) -> None:
+    task = asyncio.create_task(against(provider, b"", hang=True, timeout_s=0.6))
+    await asyncio.sleep(0.15)
+    time.sleep(0.5)  # noqa: ASYNC251 - so does a loop that has too much to do
+    assert await task == Silence(reason="timeout", sent=True, ours=True)
+
+
+async def test_a_connection_that_is_not_made_in_time_while_our_own_event_loop_was_late_is_ours(provider: OpenAIProvider) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname()), contextlib.suppress(BlockingIOError):
+            base_url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+            quiet = await call(provider, base_url, timeout_s=0.6)
+            task = asyncio.create_task(call(provider, base_url, timeout_s=0.6))
+            await asyncio.sleep(0.15)
+            time.sleep(0.5)  # noqa: ASYNC251 - so does a loop that has too much to do
+            late = await task
+    assert quiet == Silence(reason="connection", sent=False)
+    assert late == Silence(reason="connection", sent=False, ours=True)
 
 
 async def test_an_error_status_comes_with_its_retry_after(provider: OpenAIProvider) -> None:

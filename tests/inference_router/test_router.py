@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -311,6 +313,53 @@ async def test_a_full_deployment_is_passed_over_for_one_with_room() -> None:
     bench = Bench()
     bench.deployments.door(bench.rows[0]).lanes.limit = 0
     assert (await bench.handle()).deployment == "b"
+
+
+async def test_calls_wait_before_they_are_announced_while_as_many_as_may_are_being_begun() -> None:
+    bench = Bench(rows=ONE)
+    bench.deployments._most_starting = 2
+    sent: list[Callable[[], None]] = []
+    gate = asyncio.Event()
+
+    async def call(*arguments: Any) -> Reply:
+        sent.append(arguments[-1])
+        await gate.wait()
+        return ANSWER
+
+    bench.calls.call = call  # type: ignore[method-assign, assignment]
+    bench.clock = bench.deployments._clock = StillClock()
+    tasks = [asyncio.create_task(bench.handle(grounded(request_id=f"w-{number}", deadline_ms=NOON + 10**9))) for number in range(5)]
+    await _turns()
+    assert (len(sent), len(bench.log.started())) == (2, 2)
+
+    sent[0]()
+    await _turns()
+    assert (len(sent), len(bench.log.started())) == (3, 3)
+
+    gate.set()
+    assert {result.outcome for result in await asyncio.gather(*tasks)} == {"answered"}
+
+
+async def _turns() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_request_whose_time_passes_before_its_call_may_begin_was_never_announced_and_is_no_failure_of_the_deployment() -> None:
+    bench = Bench(rows=ONE)
+    bench.deployments._most_starting = 0
+    result = await bench.handle()
+    assert (result.outcome, result.reason, result.attempts, result.cost_nano) == ("expired", "deadline_exceeded", (), 0)
+    assert (bench.log.started(), bench.deployments.door(ONE[0]).breaker.state) == ([], "closed")
+
+
+@pytest.mark.parametrize(("sent", "reason", "outcome"), [(False, "not_sent", "failed"), (True, "deadline", "unknown")])
+async def test_time_outs_while_our_own_loop_was_late_open_no_breaker(sent: bool, reason: str, outcome: str) -> None:
+    bench = Bench(*[Silence(reason="timeout" if sent else "connection", sent=sent, ours=True)] * 30, ANSWER, rows=ONE)
+    for number in range(30):
+        await bench.handle(grounded(request_id=f"w-{number}", deadline_ms=NOON + 10_000))
+    assert {(end.reason, end.outcome) for end in bench.log.finished()[:30]} == {(reason, outcome)}
+    assert bench.deployments.door(ONE[0]).breaker.state == "closed"
 
 
 async def test_a_request_that_finds_no_room_until_its_deadline_expires() -> None:

@@ -56,6 +56,8 @@ METRICS = Metrics()
 SLOTS = 64
 SHEDDING = SheddingRules(target_ms=400, patience_ms=1_500)
 """Less patient than in production: a run lasts seconds."""
+STARTING = 2
+"""Calls of a deployment that a router begins at the same time: few, so that some wait."""
 
 
 class Splitter:
@@ -206,7 +208,12 @@ class Cluster:
             if poison := self.poison.get(service.name):
                 _poison(each, process, poison.encode())
         self.loops[process.name] = loops
-        await asyncio.wait([process.spawn(each.run()) for each in loops])
+        # As daytwo.run does: where one loop cannot go on, none of the process does, and it is started anew.
+        running = [process.spawn(each.run()) for each in loops]
+        await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        for each in loops:
+            each.stop()
+        await asyncio.wait(running)
         self.story.tell("has stopped")
         process.dead = True
         if self.restarts and self.lives[process.name] >= 0:
@@ -287,7 +294,7 @@ def _router(cluster: Cluster, process: Process, world: World) -> Service:
         reader=journal,
         clock=world.clock,
         rng=world.rng,
-        settings=RouterSettings(),
+        settings=RouterSettings(most_starting=STARTING),
         name=world.instance("inference-router"),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,10 +58,13 @@ class Providers:
     async def stop(self) -> None:
         return None
 
-    async def call(self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float) -> Reply | Silence:
+    async def call(
+        self, deployment: DeploymentConfigured, body: bytes, attempt_id: str, timeout_s: float, on_its_way: Callable[[], None]
+    ) -> Reply | Silence:
         network = self.network
         answer: asyncio.Future[Reply | Silence] = network.loop.create_future()
         there = network.delay()
+        network.later(there, on_its_way)
         if self._mood(deployment.deployment) == "refused":
             network.later(there, give, answer, Silence(reason="connection", sent=False))
         else:

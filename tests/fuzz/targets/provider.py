@@ -27,7 +27,8 @@ async def _against(answer: bytes, *, hangs: bool) -> None:
     await caller.start()
     try:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        end = await asyncio.wait_for(caller.call(deployment(base_url=url), b"{}", "attempt", TIMEOUT_S), TIMEOUT_S + _SLACK_S)
+        calling = caller.call(deployment(base_url=url), b"{}", "attempt", TIMEOUT_S, lambda: None)
+        end = await asyncio.wait_for(calling, TIMEOUT_S + _SLACK_S)
     finally:
         await caller.stop()
         server.close()
