@@ -45,6 +45,8 @@ class Decided:
     decision: Decision
     repeated: bool
     """True: decided before, and not ended yet."""
+    ledger: int = 0
+    """Number of the opening of the ledger that says so; 0: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -328,14 +328,14 @@ def _settled(result: Sequence[bytes]) -> Settled | Unsettled:
 def _answer(result: Sequence[bytes], reservation: Reservation) -> Answer:
     kind = result[0]
     if kind == b"decided":
-        return Decided(decision=reservation.proposal, repeated=False)
+        return Decided(decision=reservation.proposal, repeated=False, ledger=int(result[1]))
     if kind == b"reused":
         return Reused(first_closed=result[1] is not None)
     if kind == b"closed":
         partition, offset = result[1].split(b"/")
         return Closed(partition=int(partition), offset=int(offset))
     if kind == b"repeated":
-        return Decided(decision=decode(result[1]), repeated=True)
+        return Decided(decision=decode(result[1]), repeated=True, ledger=int(result[2]))
     return Decided(decision=_over(result[1].decode()), repeated=kind == b"over again")
 
 

@@ -64,6 +64,8 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.books: dict[str, Book] = defaultdict(Book)
         self.away = False
+        self.opening = 0
+        """Its number."""
 
     async def start(self) -> None:
         self._check()
@@ -76,7 +78,8 @@ class MemoryLedger:
         book = self.books[reservation.tenant]
         known = book.requests.get(reservation.request_id)
         if known is not None and not _anew(known, reservation):
-            return _known(known, reservation.fingerprint)
+            answer = _known(known, reservation.fingerprint)
+            return replace(answer, ledger=self.opening) if isinstance(answer, Decided) else answer
         hit = next((over for window in reservation.windows for over in _over(book, window, reservation)), None)
         decision = reservation.proposal if hit is None else hit
         entry = Entry(
@@ -90,7 +93,7 @@ class MemoryLedger:
             reservation.at_ms,
         )
         _book(book, reservation.request_id, entry)
-        return Decided(decision=decision, repeated=False)
+        return Decided(decision=decision, repeated=False, ledger=self.opening)
 
     async def settle(self, settlement: Settlement) -> Settled | Unsettled:
         self._check()

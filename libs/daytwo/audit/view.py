@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ from daytwo.records import (
     DeadLetter,
     DocumentFinished,
     DocumentSubmitted,
+    LedgerOpened,
     Message,
     RequestAccepted,
     RequestAdmitted,
@@ -108,6 +109,10 @@ class Request:
     """The latest, where it was submitted again with another."""
     admitted_at: Place | None = None
     """Of its first admission; None: not admitted."""
+    granted_at: Place | None = None
+    """Of the admission that counts: the first of the latest opening of the ledger that granted it."""
+    ledger: int = 0
+    """Number of that opening; 0: not said."""
     booked_ms: int = 0
     """The moment that chose the windows of the caps; 0: when it was accepted."""
     reserved_nano: int = 0
@@ -207,6 +212,8 @@ class View:
     """By tenant and document id: where it was submitted, and whether it has ended."""
     set_aside: set[tuple[str, int, int]] = field(default_factory=set)
     """Topic, partition and offset of every record that has a dead letter."""
+    openings: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """Of each opening of the ledger, by its number, up to where it had read each partition of request-admitted."""
     tenants: dict[str, tuple[int, TenantConfigured]] = field(default_factory=dict)
     """The configuration in force, and the timestamp of its record (epoch milliseconds)."""
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -254,8 +261,11 @@ class View:
         # One at a limit may be cache only first, and be admitted in full in a later round.
         later = not admission.cache_only and not request.reserved_nano and request.fingerprint == hash(record.fingerprint)
         if request.admitted_at is None or later:
-            request.fingerprint = hash(record.fingerprint)
             request.admitted_at = place
+        # What the ledger lost with an opening, it may grant otherwise in the next.
+        if request.granted_at is None or later or admission.ledger > request.ledger:
+            request.fingerprint = hash(record.fingerprint)
+            request.granted_at, request.ledger = place, admission.ledger
             request.booked_ms = admission.at_ms
             request.waited |= admission.round > 1 and not admission.cache_only
             request.reserved_nano, request.reserved_tokens = admission.reserved_nano, admission.reserved_tokens
@@ -356,6 +366,17 @@ class View:
         key = (record.tenant, record.document_id)
         self.documents[key] = (self.documents.get(key, (None, False))[0], True)
 
+    def take_opening(self, record: LedgerOpened, place: Place) -> None:
+        if record.read_to:
+            self.openings = {**self.openings, record.number: record.read_to}
+
+    def is_void(self, request: Request) -> bool:
+        """Whether its grant came to the log after a later opening of the ledger had read it for the last time."""
+        place, granted_by = request.granted_at, request.ledger
+        if place is None or not granted_by:
+            return False
+        return any(number > granted_by and place.offset >= ends[place.partition] for number, ends in self.openings.items())
+
     def take_tenant(self, record: TenantConfigured, place: Place) -> None:
         self.tenants[record.tenant] = (place.timestamp_ms, record)
 
@@ -385,6 +406,7 @@ _TAKERS: Final[Mapping[type, Callable[[View, Any, Place], None]]] = {
     AttemptFinished: View.take_ended,
     RequestFinished: View.take_finished,
     AnswerLearned: View.take_answer,
+    LedgerOpened: View.take_opening,
     TenantConfigured: View.take_tenant,
     DeadLetter: View.take_dead_letter,
 }
