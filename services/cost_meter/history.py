@@ -173,6 +173,6 @@ def _ended(raw: Raw) -> Ended | None:
         tokens=value["usage"]["input_tokens"] + value["usage"]["output_tokens"],
         partition=raw.partition,
         offset=raw.offset,
-        attempts=tuple([(attempt["attempt_id"], attempt["cost_nano"]) for attempt in value["attempts"]]),
+        attempts=tuple([(attempt["attempt_id"], attempt["cost_nano"], attempt["tokens"]) for attempt in value["attempts"]]),
     )
     return Ended(settlement=settlement, subjects=_subjects(value), timestamp_ms=raw.timestamp_ms)

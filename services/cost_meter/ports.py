@@ -79,8 +79,8 @@ class Settlement(NamedTuple):
     offset: int
     tokens: int = 0
     """Input and output together, 0 to budget.LARGEST."""
-    attempts: Sequence[tuple[str, int]] = ()
-    """Ids and nano-dollars of the attempts that the cost is the sum of."""
+    attempts: Sequence[tuple[str, int, int]] = ()
+    """Ids, nano-dollars and tokens of the attempts that the cost is the sum of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

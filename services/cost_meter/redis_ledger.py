@@ -306,7 +306,7 @@ def _reserving(one: Reservation, texts: WindowTexts) -> Asked:
 
 
 def _settling(one: Settlement, keep_ms: int) -> Asked:
-    attempts = "\n".join([f"{name}\n{cost}" for name, cost in one.attempts])
+    attempts = "\n".join([f"{name}\n{cost}\n{tokens}" for name, cost, tokens in one.attempts])
     head = f"{one.fingerprint}\n{one.cost_nano}\n{one.tokens}\n{one.partition}/{one.offset}\n{keep_ms}\n{one.request_id}\n"
     return Asked(one.tenant, _request(one.tenant, one.request_id), head + attempts)
 

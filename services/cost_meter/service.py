@@ -146,9 +146,9 @@ class CostMeter:
         """Books what a request has cost. A refusal at the door books nothing: what its id has reserved is for a copy that was let in."""
         if not record.fingerprint or record.submission:
             return []
-        attempts = tuple([(attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts])
+        attempts = tuple([(attempt.attempt_id, attempt.cost_nano, attempt.tokens) for attempt in record.attempts])
         tokens = record.usage.input_tokens + record.usage.output_tokens
-        amounts = (record.cost_nano, tokens, *[cost for _, cost in attempts])
+        amounts = (record.cost_nano, tokens, *[amount for _, *of_attempt in attempts for amount in of_attempt])
         if min(amounts) < 0 or max(amounts) > LARGEST:
             raise TerminalError("internal_error", f"a cost of {record.cost_nano} nano-dollars, {tokens} tokens; its reservation stays")
         settlement = Settlement(

@@ -103,13 +103,14 @@ class MemoryLedger:
             return Unsettled(known=False)
         if known.fingerprint != settlement.fingerprint:
             return Unsettled(known=True)
-        late = [(each, cost) for each, cost in settlement.attempts if each not in known.booked]
-        known.booked.update(each for each, _ in late)
+        late = [each for each in settlement.attempts if each[0] not in known.booked]
+        known.booked.update(each for each, _, _ in late)
         if known.closed:
             for path in known.paths:
                 if not path.endswith("/open/now"):
-                    book.add(path, settled_nano=sum(cost for _, cost in late))
-            return Unsettled(known=True, late_nano=sum(cost for _, cost in late))
+                    spent, used = sum(cost for _, cost, _ in late), sum(tokens for _, _, tokens in late)
+                    book.add(path, settled_nano=spent, settled_tokens=used)
+            return Unsettled(known=True, late_nano=sum(cost for _, cost, _ in late))
         for path in known.paths:
             if path.endswith("/open/now"):
                 book.add(path, open=-int(known.open))

@@ -32,7 +32,7 @@ from daytwo.records import (
 )
 from daytwo.world import World
 from services.cache import decision
-from services.cost_meter.history import Admitted, Ended
+from services.cost_meter.history import Ended
 from services.cost_meter.keeper import LedgerKeeper, Rebuilt
 from services.cost_meter.ports import Answer, Decided, Reservation, Settled, Settlement, Unsettled
 from services.cost_meter.tenants import Tenants
@@ -289,11 +289,6 @@ class _OpenUnread(LedgerKeeper):
         return Rebuilt(since_ms=None, number=await self._announced())
 
 
-class _Revive(LedgerKeeper):
-    def _is_void(self, one: Admitted) -> bool:
-        return False
-
-
 class _Unnumbered(Openings):
     async def latest(self) -> int:
         """A grant is good whoever gave it."""
@@ -494,7 +489,6 @@ SABOTAGES: Final[Mapping[str, Callable[[], Sabotage]]] = {
     ),
     "play admissions and not what has ended": lambda: Sabotage(Parts(keeper=_AdmissionsOnly), frozenset({"held_after_end"})),
     "buy on a grant of an earlier ledger": lambda: Sabotage(Parts(openings=_Unnumbered), frozenset({"granted_before"})),
-    "play a grant that an opening before did not know of": lambda: Sabotage(Parts(keeper=_Revive), frozenset({"above_cap"})),
     "refuse after acceptance": lambda: Sabotage(_refuse_after_acceptance(), frozenset({"decided_twice"})),
     "forget the journal": lambda: Sabotage(_forget_journal(), frozenset({"paid_twice", "below_bill", "attempt_ended_twice"})),
     "call before the attempt is on the log": lambda: Sabotage(

@@ -82,6 +82,8 @@ class End(NamedTuple):
     attempts: tuple[tuple[str, int], ...]
     match: tuple[str, str] | None
     """Kind and answer id of a cached answer."""
+    attempt_tokens: tuple[int, ...] = ()
+    """Of `attempts`, in their order."""
     said: int = 0
     """Of the answer's text."""
     at_door: bool = False
@@ -125,6 +127,8 @@ class Request:
     """The first result that carries the request's fingerprint: the one the ledger settles. Mostly the same object as `first`."""
     late: tuple[tuple[str, int], ...] = ()
     """Attempts that only later results of the request list, and their nano-dollars: the ledger books them as they come."""
+    late_tokens: int = 0
+    """Of those."""
     repeats: int = 0
     """Further results."""
     contradictions: int = 0
@@ -144,6 +148,11 @@ class Request:
     def cost_nano(self) -> int:
         """What the ledger has settled for it."""
         return 0 if self.settling is None else self.settling.cost_nano + sum(cost for _, cost in self.late)
+
+    @property
+    def tokens(self) -> int:
+        """As `cost_nano`, input and output together."""
+        return 0 if self.settling is None else self.settling.tokens + self.late_tokens
 
     @property
     def counted_ms(self) -> int:
@@ -321,7 +330,9 @@ class View:
             request.settling = end
             return
         known = {attempt_id for attempt_id, _ in request.booked()}
-        request.late += tuple(attempt for attempt in end.attempts if attempt[0] not in known)
+        late = [(attempt, tokens) for attempt, tokens in zip(end.attempts, end.attempt_tokens, strict=True) if attempt[0] not in known]
+        request.late += tuple(attempt for attempt, _ in late)
+        request.late_tokens += sum(tokens for _, tokens in late)
 
     def _end(self, record: RequestFinished, place: Place) -> End:
         match: CacheMatch | None = record.cache_match
@@ -333,6 +344,7 @@ class View:
             tokens=record.usage.input_tokens + record.usage.output_tokens,
             attempts=tuple([(self._known(attempt.attempt_id), attempt.cost_nano) for attempt in record.attempts]),
             match=None if match is None else (match.kind, match.answer_id),
+            attempt_tokens=tuple([attempt.tokens for attempt in record.attempts]),
             said=_said(record.message),
             at_door=bool(record.submission),
         )
