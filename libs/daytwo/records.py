@@ -207,6 +207,8 @@ class Admission:
     """The limit that cache_only or the cheaper route is due to."""
     straight: bool = False
     """True: the request needs neither vector nor cache nor passages, and the router reads it from request-admitted."""
+    ledger: int = 0
+    """Number of the opening of the ledger that this was granted by (ledger-opened); 0: not said."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Admission:
@@ -225,6 +227,7 @@ class Admission:
         new.model = value["model"]
         new.limit_hit = None if value["limit_hit"] is None else LimitHit.from_avro(value["limit_hit"])
         new.straight = value["straight"]
+        new.ledger = value["ledger"]
         new.__class__ = Admission
         made: Admission = new
         return made
@@ -245,6 +248,7 @@ class Admission:
             "model": self.model,
             "limit_hit": None if self.limit_hit is None else ("daytwo.LimitHit", self.limit_hit.to_avro()),
             "straight": boolean(self.straight),
+            "ledger": int64(self.ledger),
         }
 
     def to_bytes(self) -> bytes:
@@ -264,6 +268,7 @@ class Admission:
                 TEXTS[self.model],
                 b"\0" if self.limit_hit is None else b"\2" + self.limit_hit.to_bytes(),
                 truth(self.straight),
+                LONGS[self.ledger] if type(self.ledger) is int else long(self.ledger),
             )
         )
 
@@ -958,6 +963,8 @@ class AttemptSummary:
     """Nano-dollars booked; for unknown the worst case."""
     bound_nano: int = 0
     """Nano-dollars it could cost at most by the bound; a higher cost_nano is what the provider billed against it. 0: not known."""
+    tokens: int = 0
+    """Tokens booked, input and output together; for unknown the worst case. 0: none, or not said."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptSummary:
@@ -969,6 +976,7 @@ class AttemptSummary:
         new.latency_ms = value["latency_ms"]
         new.cost_nano = value["cost_nano"]
         new.bound_nano = value["bound_nano"]
+        new.tokens = value["tokens"]
         new.__class__ = AttemptSummary
         made: AttemptSummary = new
         return made
@@ -982,6 +990,7 @@ class AttemptSummary:
             "latency_ms": double(self.latency_ms),
             "cost_nano": int64(self.cost_nano),
             "bound_nano": int64(self.bound_nano),
+            "tokens": int64(self.tokens),
         }
 
     def to_bytes(self) -> bytes:
@@ -994,6 +1003,7 @@ class AttemptSummary:
                 float64(self.latency_ms),
                 LONGS[self.cost_nano] if type(self.cost_nano) is int else long(self.cost_nano),
                 LONGS[self.bound_nano] if type(self.bound_nano) is int else long(self.bound_nano),
+                LONGS[self.tokens] if type(self.tokens) is int else long(self.tokens),
             )
         )
 
@@ -1876,6 +1886,58 @@ Lane = Literal["interactive", "batch"]
 """Priority: interactive goes before batch where they compete."""
 
 _Lane: Final = indexes("interactive", "batch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerOpened:
+    """An opening of the ledger, after it was held against the log. Written twice: when it is announced, and once all was read that was granted before."""
+
+    ledger: str
+    """Which ledger; there is one, main."""
+    number: int
+    """Above that of every opening before, from 1."""
+    by: str
+    """Whose opening it is: of several of one number the first on the log holds."""
+    announced_at_ms: int
+    """When, epoch milliseconds."""
+    read_to: tuple[int, ...] = ()
+    """Of each partition of request-admitted the offset up to which it was read: what an earlier opening granted and what lies behind it is void. Empty: not known yet."""
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> LedgerOpened:
+        new: Any = _LedgerOpened()
+        new.ledger = value["ledger"]
+        new.number = value["number"]
+        new.by = value["by"]
+        new.announced_at_ms = value["announced_at_ms"]
+        new.read_to = tuple(value["read_to"])
+        new.__class__ = LedgerOpened
+        made: LedgerOpened = new
+        return made
+
+    def to_avro(self) -> dict[str, Any]:
+        return {
+            "ledger": self.ledger,
+            "number": int64(self.number),
+            "by": self.by,
+            "announced_at_ms": int64(self.announced_at_ms),
+            "read_to": [int64(item) for item in self.read_to],
+        }
+
+    def to_bytes(self) -> bytes:
+        return b"".join(
+            (
+                TEXTS[self.ledger],
+                LONGS[self.number] if type(self.number) is int else long(self.number),
+                TEXTS[self.by],
+                LONGS[self.announced_at_ms] if type(self.announced_at_ms) is int else long(self.announced_at_ms),
+                many([LONGS[item] if type(item) is int else long(item) for item in self.read_to]) if self.read_to else b"\0",
+            )
+        )
+
+
+class _LedgerOpened:
+    __slots__ = LedgerOpened.__slots__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -3350,6 +3412,8 @@ class UsageEntry:
     """Nano-dollars spent."""
     saved_nano: int = 0
     """Nano-dollars saved by the cache."""
+    late: bool = False
+    """True: a later result of a request that is counted. Only its attempts that no result before it listed count here, all their tokens as input."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> UsageEntry:
@@ -3366,6 +3430,7 @@ class UsageEntry:
         new.usage = Usage.from_avro(value["usage"])
         new.cost_nano = value["cost_nano"]
         new.saved_nano = value["saved_nano"]
+        new.late = value["late"]
         new.__class__ = UsageEntry
         made: UsageEntry = new
         return made
@@ -3384,6 +3449,7 @@ class UsageEntry:
             "usage": self.usage.to_avro(),
             "cost_nano": int64(self.cost_nano),
             "saved_nano": int64(self.saved_nano),
+            "late": boolean(self.late),
         }
 
     def to_bytes(self) -> bytes:
@@ -3401,6 +3467,7 @@ class UsageEntry:
                 self.usage.to_bytes(),
                 LONGS[self.cost_nano] if type(self.cost_nano) is int else long(self.cost_nano),
                 LONGS[self.saved_nano] if type(self.saved_nano) is int else long(self.saved_nano),
+                truth(self.late),
             )
         )
 

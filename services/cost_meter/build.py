@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from daytwo.broker import outgoing
 from daytwo.flow import Service
 from daytwo.kafka import ASKING_MS, KafkaBroker
+from daytwo.openings import Openings
+from daytwo.records import LedgerOpened
 from daytwo.world import World
 from services.cost_meter.history import History
 from services.cost_meter.kafka_log import KafkaLog
@@ -18,19 +21,23 @@ from services.cost_meter.settings import Settings
 OPENS_WITHIN_S: Final = 5.0
 """Longer than a rebuilding mostly takes."""
 
-LANDS_S: Final = 1.0
-"""A sender that lost its broker tries again sooner."""
-
 
 def build(world: World) -> Service:
     settings = Settings.from_env(world.env)
     ledger = RedisLedger(settings.ledger_redis, keep_ms=settings.keep_ms, opens_within_s=OPENS_WITHIN_S)
     broker = KafkaBroker(world.kafka)
+    sender = broker.sender()
+
+    async def announce(opening: LedgerOpened) -> None:
+        await sender.send([outgoing(opening)])
+
     log = KafkaLog(broker.reader(patience_ms=ASKING_MS), world.clock)
     keeper = LedgerKeeper(
         ledger,
         RedisHoldings(ledger),
         History(broker.reader(patience_ms=ASKING_MS), world.clock),
+        Openings(broker.reader(patience_ms=ASKING_MS), world.clock),
+        announce,
         world.clock,
         trust_log=settings.trust_log,
     )

@@ -32,6 +32,8 @@ class Admitted(NamedTuple):
     admission: Mapping[str, Any]
     """As Admission.to_avro."""
     timestamp_ms: int
+    partition: int
+    offset: int
 
 
 class Ended(NamedTuple):
@@ -100,6 +102,10 @@ class History:
         async for raws in self._raws(REQUEST_FINISHED.name):
             yield [one for raw in raws if (one := _ended(raw)) is not None]
 
+    async def read_to(self) -> Sequence[int]:
+        """Of each partition of request-admitted the offset up to which it was read."""
+        return [self._read_to.get(partition, 0) for partition in sorted(await self._reader.partitions(REQUEST_ADMITTED.name))]
+
     async def _raws(self, topic: str) -> AsyncIterator[Sequence[Raw]]:
         partitions = await self._reader.partitions(topic)
         ends = await self._reader.ends(partitions)
@@ -150,6 +156,8 @@ def _admitted(raw: Raw) -> Admitted | None:
         fingerprint=value["fingerprint"],
         admission=value["admission"],
         timestamp_ms=raw.timestamp_ms,
+        partition=raw.partition,
+        offset=raw.offset,
     )
 
 
@@ -165,6 +173,6 @@ def _ended(raw: Raw) -> Ended | None:
         tokens=value["usage"]["input_tokens"] + value["usage"]["output_tokens"],
         partition=raw.partition,
         offset=raw.offset,
-        attempts=tuple([(attempt["attempt_id"], attempt["cost_nano"]) for attempt in value["attempts"]]),
+        attempts=tuple([(attempt["attempt_id"], attempt["cost_nano"], attempt["tokens"]) for attempt in value["attempts"]]),
     )
     return Ended(settlement=settlement, subjects=_subjects(value), timestamp_ms=raw.timestamp_ms)

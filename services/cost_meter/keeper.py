@@ -1,5 +1,8 @@
 """Keeps the ledger's gate: plays the log onto a ledger that may have lost something, compares, and only then opens.
 
+A grant that was lost may still be on its way to the log, however late it comes. So the opening has a number, and every grant that of
+its own: the number is announced before, and nobody buys on a grant of an earlier one from then on (daytwo.openings).
+
 What is played is idempotent, so it does not matter how much of it the ledger knows. How far back it must begin follows from the
 ledger itself: everything admitted before its mark is in it, and of that only what is open there can have ended since.
 """
@@ -10,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -18,6 +21,8 @@ from redis.exceptions import RedisError
 
 from daytwo.clock import Clock
 from daytwo.errors import RetryableError
+from daytwo.openings import LANDS_S, MAIN, Openings
+from daytwo.records import LedgerOpened
 from services.cost_meter.budget import Window
 from services.cost_meter.history import Admitted, Ended, History
 from services.cost_meter.ports import Restoration, Settled, Settlement, Unsettled
@@ -53,6 +58,8 @@ class Rebuilt:
 
     since_ms: int | None
     """Epoch milliseconds; None: from the beginning of the log."""
+    number: int
+    """Of the opening."""
     admitted: int = 0
     ended: int = 0
     settled_nano: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -85,25 +92,38 @@ class Holdings(Protocol):
     async def settled_in_total(self, tenants: Sequence[str]) -> Mapping[str, int]: ...
 
 
+Announce = Callable[[LedgerOpened], Awaitable[None]]
+"""Returns once it is on the log. Raises RetryableError where that is unknown."""
+
+
 class LedgerKeeper:
     """Runs from `start` to `stop`, beside the handlers."""
 
     def __init__(
-        self, ledger: KeptLedger, holdings: Holdings, history: History, clock: Clock, *, trust_log: bool = False, lands_s: float = 0.0
+        self,
+        ledger: KeptLedger,
+        holdings: Holdings,
+        history: History,
+        openings: Openings,
+        announce: Announce,
+        clock: Clock,
+        *,
+        trust_log: bool = False,
     ) -> None:
-        """`lands_s`: how long what was granted before the gate was shut is given to reach the log. `trust_log`: an emptied ledger is
-        opened although the log no longer has its beginning; older sums are then gone."""
+        """`trust_log`: an emptied ledger is opened although the log no longer has its beginning; older sums are then gone."""
         self._ledger = ledger
         self._holdings = holdings
         self._history = history
+        self._openings = openings
+        self._announce = announce
         self._clock = clock
         self._trust_log = trust_log
-        self._lands_s = lands_s
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         await self._history.start()
+        await self._openings.start()
         self._task = asyncio.create_task(self._keep(), name="ledger-keeper")
 
     async def stop(self) -> None:
@@ -112,6 +132,7 @@ class LedgerKeeper:
             self._ledger.gate.shut()
             await asyncio.wait([self._task], timeout=STOP_S)
             self._task.cancel()
+        await self._openings.stop()
         await self._history.stop()
 
     async def _keep(self) -> None:
@@ -120,9 +141,7 @@ class LedgerKeeper:
             try:
                 gate.closed.clear()
                 if await gate.is_open():
-                    await gate.mark(self._clock.now_ms())
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(gate.closed.wait(), MARK_S)
+                    await self._look_after(gate)
                 elif (rebuilt := await self.rebuild()) is None:
                     await self._clock.sleep(AGAIN_S)
                 else:
@@ -133,6 +152,15 @@ class LedgerKeeper:
             except (RetryableError, RedisError, OSError) as error:
                 log.info("the ledger is closed: %s", error)
                 await self._clock.sleep(AGAIN_S)
+
+    async def _look_after(self, gate: Gate) -> None:
+        """Of an open gate. Another that was taken for dead may have announced an opening that never came: nobody buys on this one."""
+        if await self._openings.look() > await gate.number():
+            await gate.close()
+            return
+        await gate.mark(self._clock.now_ms())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gate.closed.wait(), MARK_S)
 
     async def rebuild(self) -> Rebuilt | None:
         """One attempt; None: it is another's turn, or the turn was lost. Raises RetryableError."""
@@ -148,7 +176,7 @@ class LedgerKeeper:
                 started_ms = self._clock.now_ms()
                 rebuilt = await self._play_all()
                 await self._history.rest()
-                opened = await gate.open(run_id, started_ms)
+                opened = await gate.open(run_id, started_ms, rebuilt.number)
             finally:
                 done.set()
                 await turn
@@ -170,14 +198,29 @@ class LedgerKeeper:
         before = await self._holdings.settled_in_total(await self._ledger.tenants()) if empty else None
         tenants = Tenants()
         tenants.rows.update(await self._history.tenants())
-        rebuilt = Rebuilt(since_ms=since_ms)
+        rebuilt = Rebuilt(since_ms=since_ms, number=await self._announced())
+        known_at = self._clock.monotonic() + LANDS_S
         await self._history.begin(since_ms)
         await self._play(tenants, rebuilt)
-        # What was on its way to the log.
-        await self._clock.sleep(self._lands_s)
+        # Until everybody knows the number: what reaches the log from then on and is not of this opening counts for nothing.
+        await self._clock.sleep(max(0.0, known_at - self._clock.monotonic()))
         await self._play(tenants, rebuilt)
         await self._compare(rebuilt, before)
+        await self._announce(self._opening(rebuilt.number, await self._history.read_to()))
         return rebuilt
+
+    async def _announced(self) -> int:
+        """The number of this opening, above all that were ever opened, once it is on the log and nobody else's."""
+        number = max(await self._openings.look(), await self._ledger.gate.number()) + 1
+        await self._announce(self._opening(number))
+        await self._openings.look()
+        if self._openings.whose(number) != self._ledger.gate.token:
+            raise RetryableError("store_unavailable", f"opening {number} of the ledger is another's")
+        return number
+
+    def _opening(self, number: int, read_to: Sequence[int] = ()) -> LedgerOpened:
+        token, now_ms = self._ledger.gate.token, self._clock.now_ms()
+        return LedgerOpened(ledger=MAIN, number=number, by=token, announced_at_ms=now_ms, read_to=tuple(read_to))
 
     async def _since(self) -> int | None:
         """Where to begin; None: at the beginning."""
@@ -189,11 +232,15 @@ class LedgerKeeper:
 
     async def _play(self, tenants: Tenants, rebuilt: Rebuilt) -> None:
         async with _OneAhead() as redis:
-            async for admitted in _chunks(self._history.admitted()):
+            async for found in _chunks(self._history.admitted()):
+                admitted = [one for one in found if not self._is_void(one)]
                 rebuilt.admitted += len(admitted)
                 await redis.goes_on(self._ledger.restore([admitted_again(one, _windows(one, tenants)) for one in admitted], gate=LOCK))
             async for ended in _chunks(self._history.ended()):
                 await redis.goes_on(self._settle(ended, tenants, rebuilt))
+
+    def _is_void(self, one: Admitted) -> bool:
+        return self._openings.is_void(one.admission["ledger"], one.partition, one.offset)
 
     async def _settle(self, ended: Sequence[Ended], tenants: Tenants, rebuilt: Rebuilt) -> None:
         settlements = [one.settlement for one in ended]

@@ -45,6 +45,8 @@ class Decided:
     decision: Decision
     repeated: bool
     """True: decided before, and not ended yet."""
+    ledger: int = 0
+    """Number of the opening of the ledger that says so; 0: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +79,8 @@ class Settlement(NamedTuple):
     offset: int
     tokens: int = 0
     """Input and output together, 0 to budget.LARGEST."""
-    attempts: Sequence[tuple[str, int]] = ()
-    """Ids and nano-dollars of the attempts that the cost is the sum of."""
+    attempts: Sequence[tuple[str, int, int]] = ()
+    """Ids, nano-dollars and tokens of the attempts that the cost is the sum of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 ledger/open        the run id of the Redis process that the ledger was held against the log on; no such key: the gate is shut
 ledger/rebuilding  whose turn it is to do so, and on which process; expires
+ledger/number      of the opening, as it was announced on the log (daytwo.openings)
 ledger/mark        epoch milliseconds: whatever was admitted on the log before is in this state of Redis
 
 Every connection looks before its first command: where the first two are of another process, Redis has restarted, may have lost its
@@ -24,6 +25,7 @@ from daytwo.errors import RetryableError
 GATE: Final = "ledger/open"
 LOCK: Final = "ledger/rebuilding"
 MARK: Final = "ledger/mark"
+NUMBER: Final = "ledger/number"
 LOCK_MS: Final = 6_000
 RENEW_S: Final = 1.0
 
@@ -36,6 +38,7 @@ _OPEN: Final = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[3], ARGV[3])
+redis.call('SET', KEYS[4], ARGV[4])
 redis.call('DEL', KEYS[2])
 return 1
 """
@@ -57,7 +60,7 @@ class Gate:
         """Set when a call met a shut gate."""
         self._opened = asyncio.Event()
         self._redis = redis
-        self._token = uuid.uuid4().hex
+        self.token = uuid.uuid4().hex
 
     @staticmethod
     async def greet(connection: Any) -> None:
@@ -90,11 +93,11 @@ class Gate:
 
     async def take_turn(self, run_id: str) -> bool:
         """True: it is ours to rebuild, for LOCK_MS or until `renew` says otherwise. `LOCK` then is a gate for us alone."""
-        return bool(await self._redis.set(LOCK, self._token + run_id, nx=True, px=LOCK_MS))
+        return bool(await self._redis.set(LOCK, self.token + run_id, nx=True, px=LOCK_MS))
 
     async def renew(self, run_id: str) -> bool:
         """False: the turn was lost."""
-        return bool(await self._redis.eval(_RENEW, 1, LOCK, self._token + run_id, LOCK_MS))
+        return bool(await self._redis.eval(_RENEW, 1, LOCK, self.token + run_id, LOCK_MS))
 
     async def keep_turn(self, run_id: str, done: asyncio.Event) -> None:
         """Renews it until it is `done`, or lost. No command is cancelled: its reply would be left in the connection."""
@@ -104,15 +107,24 @@ class Gate:
                     await asyncio.wait_for(done.wait(), RENEW_S)
 
     async def give_up(self, run_id: str) -> None:
-        await self._redis.eval(_GIVE_UP, 1, LOCK, self._token + run_id)
+        await self._redis.eval(_GIVE_UP, 1, LOCK, self.token + run_id)
 
-    async def open(self, run_id: str, mark_ms: int) -> bool:
+    async def open(self, run_id: str, mark_ms: int, number: int) -> bool:
         """Opens it for the process `run_id`; False: the turn was lost, as it is when Redis has restarted since."""
-        opened = bool(await self._redis.eval(_OPEN, 3, GATE, LOCK, MARK, self._token + run_id, run_id, mark_ms))
+        opened = bool(await self._redis.eval(_OPEN, 4, GATE, LOCK, MARK, NUMBER, self.token + run_id, run_id, mark_ms, number))
         if opened:
             self.closed.clear()
             self._opened.set()
         return opened
+
+    async def close(self) -> None:
+        """For all: whoever asks is told that it is shut, until it is opened anew."""
+        await self._redis.delete(GATE)
+        self.shut()
+
+    async def number(self) -> int:
+        """Of the latest opening; 0: it has none."""
+        return int(await self._redis.get(NUMBER) or 0)
 
     async def mark(self, at_ms: int) -> None:
         """Says that what was admitted on the log before `at_ms` is in this state."""

@@ -306,7 +306,7 @@ def _reserving(one: Reservation, texts: WindowTexts) -> Asked:
 
 
 def _settling(one: Settlement, keep_ms: int) -> Asked:
-    attempts = "\n".join([f"{name}\n{cost}" for name, cost in one.attempts])
+    attempts = "\n".join([f"{name}\n{cost}\n{tokens}" for name, cost, tokens in one.attempts])
     head = f"{one.fingerprint}\n{one.cost_nano}\n{one.tokens}\n{one.partition}/{one.offset}\n{keep_ms}\n{one.request_id}\n"
     return Asked(one.tenant, _request(one.tenant, one.request_id), head + attempts)
 
@@ -328,14 +328,14 @@ def _settled(result: Sequence[bytes]) -> Settled | Unsettled:
 def _answer(result: Sequence[bytes], reservation: Reservation) -> Answer:
     kind = result[0]
     if kind == b"decided":
-        return Decided(decision=reservation.proposal, repeated=False)
+        return Decided(decision=reservation.proposal, repeated=False, ledger=int(result[1]))
     if kind == b"reused":
         return Reused(first_closed=result[1] is not None)
     if kind == b"closed":
         partition, offset = result[1].split(b"/")
         return Closed(partition=int(partition), offset=int(offset))
     if kind == b"repeated":
-        return Decided(decision=decode(result[1]), repeated=True)
+        return Decided(decision=decode(result[1]), repeated=True, ledger=int(result[2]))
     return Decided(decision=_over(result[1].decode()), repeated=kind == b"over again")
 
 

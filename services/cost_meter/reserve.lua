@@ -4,6 +4,8 @@
 -- requests), limit of tokens, when it may be forgotten (ms; '-' never; 'open': it counts open requests).
 local HEAD = '^' .. string.rep('([^\n]*)\n', 9) .. '(.*)$'
 local paths = {}
+-- Of the opening of the ledger that decides.
+local NUMBER = redis.call('GET', 'ledger/number') or '0'
 
 -- The paths of the counters, as they are written down.
 local function paths_of(windows)
@@ -43,9 +45,9 @@ local function decide(key, text)
   if known[1] then
     if known[1] ~= fingerprint then return {'reused', known[2]} end
     if known[2] then return {'closed', known[2]} end
-    if not known[4] then return {'repeated', known[3]} end
+    if not known[4] then return {'repeated', known[3], NUMBER} end
     if tonumber(round) <= tonumber(known[5]) then
-      if known[4] == '1' then return {'repeated', known[3]} end
+      if known[4] == '1' then return {'repeated', known[3], NUMBER} end
       return {'over again', known[4]}
     end
   end
@@ -82,7 +84,7 @@ local function decide(key, text)
       add(found, HELD, tonumber(held))
     end
   end
-  return {'decided'}
+  return {'decided', NUMBER}
 end
 
 return each(decide, 'SADD')

@@ -130,13 +130,15 @@ class CostMeter:
             await self._clock.sleep(min(HELD_S, left_ms / 1000))
         if waiting.until_ms > self._clock.now_ms():
             return [waiting]
+        # Granted before the ledger was opened anew, and not bought on: the same question once more.
+        again = waiting.limit_hit.kind == "ledger"
         question = Question(
             request=waiting.request,
             fingerprint=waiting.fingerprint,
             steps=waiting.steps,
             at_ms=max(waiting.until_ms, context.timestamp_ms),
-            round=waiting.round,
-            then=waiting.then,
+            round=waiting.round - waiting.round % at_limit.ROUNDS if again else waiting.round,
+            then=None if again else waiting.then,
         )
         return [await self._decided(question, context)]
 
@@ -144,9 +146,9 @@ class CostMeter:
         """Books what a request has cost. A refusal at the door books nothing: what its id has reserved is for a copy that was let in."""
         if not record.fingerprint or record.submission:
             return []
-        attempts = tuple([(attempt.attempt_id, attempt.cost_nano) for attempt in record.attempts])
+        attempts = tuple([(attempt.attempt_id, attempt.cost_nano, attempt.tokens) for attempt in record.attempts])
         tokens = record.usage.input_tokens + record.usage.output_tokens
-        amounts = (record.cost_nano, tokens, *[cost for _, cost in attempts])
+        amounts = (record.cost_nano, tokens, *[amount for _, *of_attempt in attempts for amount in of_attempt])
         if min(amounts) < 0 or max(amounts) > LARGEST:
             raise TerminalError("internal_error", f"a cost of {record.cost_nano} nano-dollars, {tokens} tokens; its reservation stays")
         settlement = Settlement(
@@ -196,7 +198,7 @@ class CostMeter:
             return await self._at_limit(question, tenant, decision, context)
         if isinstance(decision, Refusal):
             return self._refused(question, context, reason=decision.reason, detail=decision.detail)
-        return _admitted(question, decision, context)
+        return _admitted(question, decision, context, answer.ledger)
 
     def _proposal(self, question: Question, tenant: TenantConfigured | None, then: tuple[str, ...]) -> Decision:
         request = question.request
@@ -251,7 +253,7 @@ class CostMeter:
         request = question.request
         if step == "cache_only" and at_limit.may_be_cached(request, tenant):
             admission = at_limit.cache_only(request, at, rest=left[1:], round_=question.round)
-            return _admitted(question, admission, context)
+            return _admitted(question, admission, context, 0)
         if step == "wait":
             until_ms = at_limit.wait_until_ms(at.hit, round_=question.round, deadline_ms=request.deadline_ms, now_ms=self._clock.now_ms())
             return None if until_ms is None else _waiting(question, at, until_ms, left, context)
@@ -272,7 +274,7 @@ class CostMeter:
             return await self._result_again(question, answer, context)
         if isinstance(answer, Reused):
             raise IdReusedError(first_closed=answer.first_closed)
-        return _admitted(question, answer.decision, context) if isinstance(answer.decision, Admission) else None
+        return _admitted(question, answer.decision, context, answer.ledger) if isinstance(answer.decision, Admission) else None
 
     async def _result_again(self, question: Question, closed: Closed, context: Context) -> RequestFinished:
         data = await self._log.read(REQUEST_FINISHED.name, closed.partition, closed.offset)
@@ -292,12 +294,13 @@ class CostMeter:
         )
 
 
-def _admitted(question: Question, admission: Admission, context: Context) -> RequestAdmitted:
+def _admitted(question: Question, admission: Admission, context: Context, ledger: int) -> RequestAdmitted:
+    """`ledger`: number of the opening that says so, whenever it was first granted; 0: nothing is reserved."""
     request = replace(question.request, model=admission.model) if admission.model else question.request
     return RequestAdmitted(
         request=request,
         fingerprint=question.fingerprint,
-        admission=admission,
+        admission=replace(admission, ledger=ledger),
         steps=(*question.steps, context.step()),
     )
 

@@ -1,7 +1,7 @@
 -- Ends requests once: releases what was reserved and books what it cost, in the counters it was reserved in. A later result of a
 -- request books the attempts that none before it had.
--- Text: fingerprint, nano-dollars, tokens, place of the result in the log, milliseconds to remember it, request id, then id and
--- nano-dollars of each attempt.
+-- Text: fingerprint, nano-dollars, tokens, place of the result in the log, milliseconds to remember it, request id, then id,
+-- nano-dollars and tokens of each attempt.
 local HEAD = '^' .. string.rep('([^\n]*)\n', 6) .. '(.*)$'
 local NUMBERED = {}
 for number = 1, 64 do NUMBERED[number] = tostring(number) end
@@ -15,11 +15,14 @@ local function book_late(key, prefix, attempts)
     number = number + 1
     path = redis.call('HGET', key, tostring(number))
   end
-  for i = 1, #attempts, 2 do
+  for i = 1, #attempts, 3 do
     if redis.call('HSETNX', key, attempts[i], '') == 1 then
       late = late + tonumber(attempts[i + 1])
       for _, each in ipairs(found) do
-        if each.there then add(each, SETTLED, tonumber(attempts[i + 1])) end
+        if each.there then
+          add(each, SETTLED, tonumber(attempts[i + 1]))
+          add(each, TOKENS, tonumber(attempts[i + 2]))
+        end
       end
     end
   end
@@ -48,7 +51,7 @@ local function settle(key, text)
       rest[#rest + 1] = path
     end
   end
-  for i = 1, #attempts, 2 do
+  for i = 1, #attempts, 3 do
     rest[#rest + 1] = attempts[i]
     rest[#rest + 1] = ''
   end

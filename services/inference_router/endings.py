@@ -7,7 +7,7 @@ from typing import Any
 
 from daytwo.errors import DaytwoError
 from daytwo.flow import Context
-from daytwo.records import AttemptFinished, AttemptSummary, RequestFinished, RequestGrounded, Usage
+from daytwo.records import AttemptFinished, AttemptSummary, LimitHit, RequestFinished, RequestGrounded, RequestWaiting, Usage
 from daytwo.results import ended_by, outcome_of
 from daytwo.results import finished as request_finished
 from services.inference_router import booking
@@ -53,6 +53,20 @@ def stopped(grounded: RequestGrounded, attempts: Attempts, context: Context, err
     return ended_by(grounded.request, error, now_ms=now_ms, **_shared(grounded, [*attempts.ended(), *lost], context))
 
 
+def asked_again(grounded: RequestGrounded, context: Context) -> RequestWaiting:
+    """For cost-meter: the request once more, as the ledger was opened anew since it granted it, and nothing was bought yet."""
+    ledger = LimitHit(scope="tenant", subject="", kind="ledger", period="", limit=0, used=0, wanted=0, retry_at_ms=None)
+    return RequestWaiting(
+        request=grounded.request,
+        fingerprint=grounded.fingerprint,
+        round=grounded.admission.round,
+        until_ms=0,
+        then=(),
+        limit_hit=ledger,
+        steps=(*grounded.steps, context.step()),
+    )
+
+
 def _shared(grounded: RequestGrounded, attempts: Sequence[AttemptFinished], context: Context) -> dict[str, Any]:
     return {
         "fingerprint": grounded.fingerprint,
@@ -82,4 +96,5 @@ def _summary(grounded: RequestGrounded, attempt: AttemptFinished) -> AttemptSumm
         latency_ms=attempt.latency_ms,
         cost_nano=attempt.cost_nano,
         bound_nano=0 if quote is None else booking.most_nano(grounded, quote),
+        tokens=attempt.usage.input_tokens + attempt.usage.output_tokens,
     )

@@ -27,6 +27,8 @@ ReadAgain = Callable[[int, int], Awaitable[None]]
 
 ELSEWHERE_S: Final = 0.5
 """How often a router looks whether what another one does has ended."""
+ASK_AGAIN_S: Final = 0.2
+"""Before a request is asked for again, as the ledger may be held against the log still."""
 LOGGED_MS: Final = 2_000
 """A call's end is on the journal so long after the call's time-out."""
 
@@ -74,10 +76,12 @@ class Router:
         *,
         name: str = "",
         read_again: ReadAgain,
+        latest_opening: Callable[[], Awaitable[int]],
     ) -> None:
         """`name`: of this process among the routers, stable over restarts. `read_again` reads a partition of the journal from a
-        moment (epoch milliseconds) to its end.
+        moment (epoch milliseconds) to its end. `latest_opening`: of the ledger (daytwo.openings).
         """
+        self._latest_opening = latest_opening
         self._name = name
         self._read_again = read_again
         self._given_up: set[int] = set()
@@ -99,6 +103,9 @@ class Router:
             await self._check_ours(course)
             await self._put_in_order(course, self._clock.now_ms())
             self._learn_all(course)
+            if await self._is_of_an_earlier_ledger(course):
+                await self._clock.sleep(ASK_AGAIN_S)
+                return [endings.asked_again(grounded, context)]
             return [await self._end(course)]
         finally:
             self._journal.close(attempts)
@@ -120,6 +127,14 @@ class Router:
             await asyncio.wait(starting)
         for started, until_ms in self._journal.under_way(partition):
             await write(replace(started, continues_until_ms=until_ms))
+
+    async def _is_of_an_earlier_ledger(self, course: _Course) -> bool:
+        """Whether the ledger was opened anew since this was granted, and so may not know of it: then nothing is bought on it. Where
+        something was bought already the grant was on the log in time for that opening, and all of it holds."""
+        granted, attempts = course.grounded.admission.ledger, course.attempts
+        if not granted or attempts.started or attempts.finished or course.left_s(self._clock.now_ms()) <= 0:
+            return False
+        return granted < await self._latest_opening()
 
     async def _put_in_order(self, course: _Course, now_ms: int | None) -> None:
         """Gives every attempt of an earlier handling its end on the log; where `now_ms` is None, those too that go on elsewhere."""

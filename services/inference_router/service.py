@@ -15,6 +15,7 @@ from daytwo.batching import Batcher
 from daytwo.clock import Clock
 from daytwo.errors import DaytwoError
 from daytwo.flow import Context, Input, Output, Service
+from daytwo.openings import Openings
 from daytwo.records import RequestAdmitted, RequestGrounded
 from daytwo.topics import REQUEST_ADMITTED, REQUEST_GROUNDED
 from services.inference_router.deployments import Deployments
@@ -24,17 +25,21 @@ from services.inference_router.router import Router
 from services.inference_router.settings import Settings
 
 
-def service(*, provider: Provider, reader: JournalReader, clock: Clock, rng: Random, settings: Settings, name: str = "") -> Service:
+def service(
+    *, provider: Provider, reader: JournalReader, openings: Openings, clock: Clock, rng: Random, settings: Settings, name: str = ""
+) -> Service:
     """`name`: of this process among the routers, stable over restarts."""
     deployments = Deployments(settings.breaker, clock, settings.most_starting)
-    desk = _Desk(deployments, provider, reader, clock, rng, settings, name)
+    desk = _Desk(deployments, provider, reader, openings, clock, rng, settings, name)
 
     async def start() -> None:
         await reader.start()
+        await openings.start()
         await provider.start()
 
     async def stop() -> None:
         await provider.stop()
+        await openings.stop()
         await reader.stop()
 
     return Service(
@@ -56,6 +61,7 @@ class _Desk:
     deployments: Deployments
     provider: Provider
     reader: JournalReader
+    openings: Openings
     clock: Clock
     rng: Random
     settings: Settings
@@ -104,7 +110,17 @@ def _road(desk: _Desk) -> tuple[Router, dict[str, Any]]:
     async def read_again(partition: int, since_ms: int) -> None:
         await reads((partition, since_ms))
 
-    router = Router(desk.deployments, journal, desk.provider, desk.clock, desk.rng, settings.retry, name=desk.name, read_again=read_again)
+    router = Router(
+        desk.deployments,
+        journal,
+        desk.provider,
+        desk.clock,
+        desk.rng,
+        settings.retry,
+        name=desk.name,
+        read_again=read_again,
+        latest_opening=desk.openings.latest,
+    )
 
     async def prepare(partition: int, first_timestamp_ms: int) -> None:
         await reads((partition, first_timestamp_ms))

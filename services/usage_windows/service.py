@@ -24,7 +24,7 @@ from daytwo.records import TenantConfigured, UsageEntry
 from daytwo.results import result_until
 from daytwo.topic import Topic
 from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
-from services.usage_windows.entries import FirstOfEach, by_tenant, of_admitted, of_finished
+from services.usage_windows.entries import FirstOfEach, by_tenant, of_admitted, of_finished, of_late
 from services.usage_windows.past import Past
 from services.usage_windows.settings import Settings
 
@@ -112,7 +112,7 @@ ADMITTED: Final = Source(
     lambda row: (row["request"]["tenant"], row["request"]["request_id"]),
 )
 FINISHED: Final = Source(
-    REQUEST_FINISHED, lambda data: result_until(data, "model"), of_finished, lambda row: (row["tenant"], row["request_id"])
+    REQUEST_FINISHED, lambda data: result_until(data, "attempts"), of_finished, lambda row: (row["tenant"], row["request_id"])
 )
 
 
@@ -176,16 +176,23 @@ class Recorder:
         except UnreadableError:
             return
         if self.source.made(row, raw.offset, raw.timestamp_ms) is not None:
-            seen.is_first(*self.source.named(row), raw.offset)
+            seen.is_first(*self.source.named(row), raw.offset, _attempts(row))
 
     def _take(self, raw: Raw) -> list[tuple[str, int, UsageEntry]]:
         """Tenant, partition and entry; nothing if it is no use, or a repeat."""
         row = self.source.read(raw.value or b"")
         made = self.source.made(row, raw.offset, raw.timestamp_ms)
-        tenant, request_id = self.source.named(row)
-        if made is None or not self._seen[raw.partition].is_first(tenant, request_id, raw.offset):
+        if made is None:
             return []
-        return [(tenant, raw.partition, made)]
+        name, seen = self.source.named(row), self._seen[raw.partition]
+        if not seen.is_first(*name, raw.offset, _attempts(row)):
+            made = of_late(row, raw.offset, raw.timestamp_ms, partial(seen.is_first_to_list, *name, raw.offset)) if _attempts(row) else None
+        return [] if made is None else [(name[0], raw.partition, made)]
+
+
+def _attempts(row: Mapping[str, Any]) -> Sequence[str]:
+    """Ids of the attempts that a result lists."""
+    return [attempt["attempt_id"] for attempt in row.get("attempts", ())]
 
 
 def _rates(tenant: TenantConfigured | None) -> Any:

@@ -274,7 +274,7 @@ def _second(entry: UsageEntry) -> int:
 def _sums_of(entry: UsageEntry) -> Sums:
     usage = entry.usage
     return (
-        *(1, int(entry.refused), int(entry.cached)),
+        *(int(not entry.late), int(entry.refused), int(entry.cached)),
         *(usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.images),
         *(entry.cost_nano, entry.saved_nano),
     )

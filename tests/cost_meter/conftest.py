@@ -21,7 +21,7 @@ async def open_gate(ledger: RedisLedger) -> None:
     run_id = await ledger.gate.run_id()
     if not await ledger.gate.is_open():
         await ledger.gate.take_turn(run_id)
-        await ledger.gate.open(run_id, NOON)
+        await ledger.gate.open(run_id, NOON, 0)
 
 
 @pytest.fixture

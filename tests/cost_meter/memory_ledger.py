@@ -64,6 +64,8 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.books: dict[str, Book] = defaultdict(Book)
         self.away = False
+        self.opening = 0
+        """Its number."""
 
     async def start(self) -> None:
         self._check()
@@ -76,7 +78,8 @@ class MemoryLedger:
         book = self.books[reservation.tenant]
         known = book.requests.get(reservation.request_id)
         if known is not None and not _anew(known, reservation):
-            return _known(known, reservation.fingerprint)
+            answer = _known(known, reservation.fingerprint)
+            return replace(answer, ledger=self.opening) if isinstance(answer, Decided) else answer
         hit = next((over for window in reservation.windows for over in _over(book, window, reservation)), None)
         decision = reservation.proposal if hit is None else hit
         entry = Entry(
@@ -90,7 +93,7 @@ class MemoryLedger:
             reservation.at_ms,
         )
         _book(book, reservation.request_id, entry)
-        return Decided(decision=decision, repeated=False)
+        return Decided(decision=decision, repeated=False, ledger=self.opening)
 
     async def settle(self, settlement: Settlement) -> Settled | Unsettled:
         self._check()
@@ -100,13 +103,14 @@ class MemoryLedger:
             return Unsettled(known=False)
         if known.fingerprint != settlement.fingerprint:
             return Unsettled(known=True)
-        late = [(each, cost) for each, cost in settlement.attempts if each not in known.booked]
-        known.booked.update(each for each, _ in late)
+        late = [each for each in settlement.attempts if each[0] not in known.booked]
+        known.booked.update(each for each, _, _ in late)
         if known.closed:
             for path in known.paths:
                 if not path.endswith("/open/now"):
-                    book.add(path, settled_nano=sum(cost for _, cost in late))
-            return Unsettled(known=True, late_nano=sum(cost for _, cost in late))
+                    spent, used = sum(cost for _, cost, _ in late), sum(tokens for _, _, tokens in late)
+                    book.add(path, settled_nano=spent, settled_tokens=used)
+            return Unsettled(known=True, late_nano=sum(cost for _, cost, _ in late))
         for path in known.paths:
             if path.endswith("/open/now"):
                 book.add(path, open=-int(known.open))

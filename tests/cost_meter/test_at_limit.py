@@ -339,3 +339,23 @@ async def test_what_was_spent_is_booked_though_the_ledger_has_forgotten_the_rese
         await there.end(request_id="r-1", cost_nano=5, offset=offset)
 
     assert await there.total() == {"settled_nano": 5, "reserved_nano": 0}
+
+
+async def test_a_request_that_an_earlier_ledger_granted_is_granted_once_more_by_this_one_or_decided_anew() -> None:
+    there = await world(caps=(cap(WORST, "hour"),))
+    admitted = await there.admit(request_id="r-1")
+    assert isinstance(admitted, RequestAdmitted)
+    kind = LimitHit(scope="tenant", subject="", kind="ledger", period="", limit=0, used=0, wanted=0, retry_at_ms=None)
+    asked = RequestWaiting(request=admitted.request, fingerprint=admitted.fingerprint, round=0, until_ms=0, then=(), limit_hit=kind)
+    there.ledger.opening = 5
+
+    known = await go_on(there, asked)
+    there.ledger.books.clear()
+    other = await there.admit(request_id="r-2")
+    forgotten = await go_on(there, asked)
+
+    assert isinstance(known, RequestAdmitted)
+    assert known.admission == replace(admitted.admission, ledger=5)
+    assert isinstance(other, RequestAdmitted)
+    assert isinstance(forgotten, RequestAdmitted)
+    assert (forgotten.admission.cache_only, forgotten.admission.reason) == (True, "budget_exceeded")

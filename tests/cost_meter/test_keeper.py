@@ -14,7 +14,8 @@ from daytwo.broker import Outgoing, outgoing
 from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError
 from daytwo.memory import MemoryBroker
-from daytwo.records import RequestAdmitted, TenantConfigured, Usage
+from daytwo.openings import LANDS_S, Openings
+from daytwo.records import LedgerOpened, RequestAdmitted, TenantConfigured, Usage
 from services.cost_meter.decisions import AtLimit
 from services.cost_meter.history import History
 from services.cost_meter.keeper import LedgerKeeper, NotRebuiltError, Rebuilt
@@ -39,8 +40,14 @@ class Books:
         self.broker = MemoryBroker(SystemClock())
         self.ledger = RedisLedger(redis.url, keep_ms=KEEP_MS)
         self.history = History(self.broker.reader(), SystemClock())
-        self.keeper = LedgerKeeper(self.ledger, RedisHoldings(self.ledger), self.history, SystemClock())
         self.sender = self.broker.sender()
+        self.keeper = self.another_keeper(self.ledger, history=self.history)
+
+    def another_keeper(self, ledger: RedisLedger, *, history: History | None = None, trust_log: bool = False) -> LedgerKeeper:
+        clock = SystemClock()
+        openings = Openings(self.broker.reader(), clock)
+        history = history or History(self.broker.reader(), clock)
+        return LedgerKeeper(ledger, RedisHoldings(ledger), history, openings, self.log, clock, trust_log=trust_log)
 
     async def start(self, *tenants: TenantConfigured) -> None:
         await self.sender.start()
@@ -66,10 +73,12 @@ class Books:
         wanted = self.wanted(name, amount)
         answer = await self.ledger.reserve(wanted)
         if isinstance(answer, Decided) and not isinstance(answer.decision, AtLimit):
-            granted = admission(amount, 10)
-            record = RequestAdmitted(request=request(request_id=name, user="ann", agent="planner"), fingerprint="f-1", admission=granted)
-            await self.log(record)
+            await self.write_admitted(name, amount, answer.ledger)
         return answer
+
+    async def write_admitted(self, name: str, amount: int, opening: int) -> None:
+        granted = replace(admission(amount, 10), ledger=opening)
+        await self.log(RequestAdmitted(request=request(request_id=name, user="ann", agent="planner"), fingerprint="f-1", admission=granted))
 
     async def end(self, name: str, cost: int = 40, *, settle: bool = True) -> None:
         whose = ended(request_id=name, cost_nano=cost, usage=Usage(input_tokens=3, output_tokens=4))
@@ -223,7 +232,7 @@ async def test_an_emptied_ledger_stays_closed_where_the_log_has_lost_its_beginni
 
     with pytest.raises(NotRebuiltError, match="DAYTWO_LEDGER_TRUST_LOG"):
         await rebuilt(books)
-    trusting = LedgerKeeper(books.ledger, RedisHoldings(books.ledger), books.history, SystemClock(), trust_log=True)
+    trusting = books.another_keeper(books.ledger, history=books.history, trust_log=True)
 
     assert await trusting.rebuild()
     assert (await books.sums())["tenant total"] == (0, 100, 0, 10)
@@ -271,7 +280,7 @@ async def test_a_rebuilding_of_an_emptied_ledger_that_broke_off_is_taken_up_by_t
 async def test_a_call_that_met_a_shut_gate_goes_on_when_it_opens_and_not_after_its_own_growing_pauses(books: Books) -> None:
     patient = RedisLedger(books.redis.url, keep_ms=KEEP_MS, opens_within_s=5.0)
     await patient.start()
-    keeper = LedgerKeeper(patient, RedisHoldings(patient), History(books.broker.reader(), SystemClock()), SystemClock())
+    keeper = books.another_keeper(patient)
     await books.admit("r-1")
     await patient.redis.delete(GATE)
 
@@ -309,7 +318,7 @@ async def test_only_one_rebuilds_at_a_time_and_a_turn_does_not_survive_a_restart
     books.redis.start()
     await rebuilt(books)
 
-    assert not await other.gate.open(run_id, 0), "it was another process's ledger that it had checked"
+    assert not await other.gate.open(run_id, 0, 1), "it was another process's ledger that it had checked"
     assert await books.ledger.gate.is_open()
     await other.stop()
 
@@ -326,7 +335,7 @@ async def test_a_tenant_that_is_gone_is_settled_all_the_same(books: Books) -> No
 
 
 async def test_a_keeper_opens_a_new_ledger_and_one_that_comes_back(books: Books) -> None:
-    keeper = LedgerKeeper(books.ledger, RedisHoldings(books.ledger), History(books.broker.reader(), SystemClock()), SystemClock())
+    keeper = books.another_keeper(books.ledger)
     await keeper.start()
     await books.admit("r-1")
     books.redis.empty()
@@ -340,3 +349,62 @@ async def test_a_keeper_opens_a_new_ledger_and_one_that_comes_back(books: Books)
     await keeper.stop()
 
     assert (await books.sums())["tenant total"] == (0, 200, 0, 20)
+
+
+async def test_a_lost_grant_that_comes_to_the_log_after_the_ledger_was_opened_anew_is_void_for_every_later_opening(books: Books) -> None:
+    late = await books.ledger.reserve(books.wanted("r-1"))
+    assert isinstance(late, Decided)
+    books.redis.empty()
+    await rebuilt(books)
+    for name in ("r-2", "r-3"):
+        await books.admit(name)
+    await books.write_admitted("r-1", 100, late.ledger)
+
+    books.redis.empty()
+    found = await rebuilt(books)
+
+    assert found.admitted == 2
+    assert (await books.sums())["user day"] == (0, 200, 0, 20), "the cap is 250"
+
+
+async def test_a_grant_that_comes_to_the_log_before_the_last_reading_counts_though_it_was_lost(books: Books) -> None:
+    late = await books.ledger.reserve(books.wanted("r-1"))
+    assert isinstance(late, Decided)
+    books.redis.empty()
+    rebuilding = asyncio.create_task(rebuilt(books))
+    await asyncio.sleep(LANDS_S / 2)
+    await books.write_admitted("r-1", 100, late.ledger)
+
+    found = await rebuilding
+
+    assert (found.admitted, found.number) == (1, late.ledger + 1)
+    assert (await books.sums())["tenant total"] == (0, 100, 0, 10)
+
+
+async def test_an_opening_that_was_announced_and_never_came_is_followed_by_one(books: Books) -> None:
+    await books.admit("r-1")
+    opened = await books.ledger.gate.number()
+    await books.log(LedgerOpened(ledger="main", number=opened + 1, by="somebody who died", announced_at_ms=0))
+    keeper = books.another_keeper(books.ledger)
+    await keeper.start()
+
+    async with asyncio.timeout(10):
+        while await books.ledger.gate.number() < opened + 2:
+            await asyncio.sleep(0.05)
+
+    await keeper.stop()
+    assert (await books.sums())["tenant total"] == (0, 100, 0, 10)
+
+
+async def test_of_two_openings_of_one_number_the_first_on_the_log_holds(books: Books) -> None:
+    other = books.another_keeper(books.ledger)
+    await other._openings.start()
+    taken = await books.ledger.gate.number() + 1
+
+    async def as_another_does(opening: LedgerOpened) -> None:
+        await books.log(replace(opening, by="another"), opening)
+
+    other._announce = as_another_does
+    with pytest.raises(RetryableError, match=f"opening {taken} of the ledger is another's"):
+        await other._announced()
+    await other._openings.stop()

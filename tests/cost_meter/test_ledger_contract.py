@@ -337,18 +337,19 @@ async def test_an_attempt_that_only_a_later_result_lists_is_booked_once_and_what
     await ledger.settle(settlement(0, tenant=fresh_tenant))  # it expired, though a copy of it is still at work
 
     for _ in range(3):
-        await ledger.settle(settlement(30, tenant=fresh_tenant, offset=8, attempts=(("a-1", 30),)))
-    await ledger.settle(settlement(75, tenant=fresh_tenant, offset=9, attempts=(("a-1", 45), ("a-2", 30))))
+        await ledger.settle(settlement(30, tenant=fresh_tenant, offset=8, attempts=(("a-1", 30, 3),)))
+    await ledger.settle(settlement(75, tenant=fresh_tenant, offset=9, attempts=(("a-1", 45, 4), ("a-2", 30, 3))))
 
     assert set((await counters(ledger, fresh_tenant)).values()) == {(60, 0)}
+    assert {counter.settled_tokens for counter in (await ledger.accounts())[fresh_tenant].counters} == {6}
     assert await ledger.reserve(reservation(100, tenant=fresh_tenant)) == Closed(partition=3, offset=7)
 
 
 async def test_the_attempts_of_the_first_result_are_not_late(ledger: Ledger, fresh_tenant: str) -> None:
     await ledger.reserve(reservation(100, tenant=fresh_tenant))
 
-    await ledger.settle(settlement(50, tenant=fresh_tenant, attempts=(("a-1", 20), ("a-2", 30))))
-    await ledger.settle(settlement(50, tenant=fresh_tenant, attempts=(("a-1", 20), ("a-2", 30))))
+    await ledger.settle(settlement(50, tenant=fresh_tenant, attempts=(("a-1", 20, 2), ("a-2", 30, 3))))
+    await ledger.settle(settlement(50, tenant=fresh_tenant, attempts=(("a-1", 20, 2), ("a-2", 30, 3))))
 
     assert await total(ledger, fresh_tenant) == (50, 0)
 
@@ -357,6 +358,6 @@ async def test_late_attempts_of_other_content_are_nobodys(ledger: Ledger, fresh_
     await ledger.reserve(reservation(100, tenant=fresh_tenant))
     await ledger.settle(settlement(0, tenant=fresh_tenant))
 
-    await ledger.settle(settlement(30, tenant=fresh_tenant, fingerprint="f-2", attempts=(("a-1", 30),)))
+    await ledger.settle(settlement(30, tenant=fresh_tenant, fingerprint="f-2", attempts=(("a-1", 30, 3),)))
 
     assert await total(ledger, fresh_tenant) == (0, 0)

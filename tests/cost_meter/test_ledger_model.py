@@ -123,7 +123,7 @@ class Model(RuleBasedStateMachine):
             request_id=request_id,
             fingerprint=fingerprint,
             offset=offset,
-            attempts=tuple(costs.items()),
+            attempts=tuple((name, cost, cost // 10) for name, cost in costs.items()),
         )
         settled = self.run(self.other.settle(end))
         if self.other is not self.model:

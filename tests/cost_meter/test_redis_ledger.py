@@ -150,7 +150,7 @@ def end_of(rng: random.Random, wanted: Reservation, offset: int) -> Settlement:
         request_id=wanted.request_id,
         fingerprint=wanted.fingerprint,
         offset=offset,
-        attempts=tuple(costs),
+        attempts=tuple((name, cost, cost // 10) for name, cost in costs),
     )
 
 

@@ -221,6 +221,8 @@ class Bench:
         self.sleeps_s = 0.0
         """So long the process stands still whenever it asks whether a partition is its own."""
         self.rows = rows if rows is not None else (deployment("a"), deployment("b", priority=1))
+        self.opening = 1
+        """Of the ledger, the latest."""
         self.restart()
 
     def restart(self) -> None:
@@ -228,13 +230,25 @@ class Bench:
         self.journal = Journal(1_000_000)
         self.deployments = Deployments(BreakerPolicy(), self.clock)
         self.deployments.rows = {row.deployment: row for row in self.rows}
-        self.router = Router(self.deployments, self.journal, self.calls, self.clock, Random(7), RetryPolicy(), read_again=self.read_again)
+        self.router = Router(
+            self.deployments,
+            self.journal,
+            self.calls,
+            self.clock,
+            Random(7),
+            RetryPolicy(),
+            read_again=self.read_again,
+            latest_opening=self.latest_opening,
+        )
         for record in self.log.records:
             assert isinstance(record, AttemptStarted | AttemptFinished)
             self.journal.load(0, record)
 
     async def read_again(self, partition: int, since_ms: int) -> None:
         """The journal has nothing new; a test may say otherwise."""
+
+    async def latest_opening(self) -> int:
+        return self.opening
 
     async def configure(self, row: DeploymentConfigured) -> None:
         await self.deployments.apply([Change(key=row.deployment, record=row, partition=0, offset=0)])

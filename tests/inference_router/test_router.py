@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daytwo.errors import DisownedError, RetryableError, TerminalError
-from daytwo.records import AttemptFinished, AttemptStarted, RequestFinished
+from daytwo.records import AttemptFinished, AttemptStarted, RequestFinished, RequestGrounded, RequestWaiting
 from services.inference_router.ports import Reply, Silence
 from tests.inference_router.builders import (
     ANSWER,
@@ -582,3 +582,48 @@ async def test_a_router_that_slept_over_the_deadline_before_its_attempt_announce
     result = await bench.handle(grounded(deadline_ms=NOON + 4_000))
 
     assert (result.outcome, bench.calls.made, bench.log.records) == ("expired", [], [])
+
+
+def granted_by(opening: int) -> RequestGrounded:
+    record = grounded()
+    return replace(record, admission=replace(record.admission, ledger=opening))
+
+
+async def test_nothing_is_bought_on_a_grant_of_an_earlier_ledger_and_the_request_is_asked_for_again() -> None:
+    bench = Bench(ANSWER)
+    bench.opening = 8
+
+    (again,) = await bench.router.handle(granted_by(7), bench.context())
+
+    assert isinstance(again, RequestWaiting)
+    assert (again.request, again.fingerprint, again.limit_hit.kind) == (grounded().request, "f-1", "ledger")
+    assert bench.calls.made == []
+    assert bench.log.records == []
+
+
+async def test_what_was_bought_on_a_grant_before_the_ledger_was_opened_anew_is_delivered() -> None:
+    bench = Bench(ANSWER)
+    bench.opening = 7
+    bought = await bench.handle(granted_by(7))
+    bench.opening = 8
+    bench.restart()
+
+    result = await bench.handle(granted_by(7))
+
+    assert (result.outcome, result.attempts) == ("answered", bought.attempts)
+    assert len(bench.calls.made) == 1
+
+
+async def test_a_grant_of_the_latest_ledger_or_of_nobody_knows_which_is_bought_on() -> None:
+    bench = Bench(ANSWER, ANSWER)
+    bench.opening = 7
+
+    assert (await bench.handle(granted_by(7))).outcome == "answered"
+    assert (await bench.handle(grounded(request_id="r-2"))).outcome == "answered"
+
+
+async def test_an_attempt_in_a_result_says_how_many_tokens_were_booked_for_it() -> None:
+    result = await Bench(status(500), ANSWER).handle()
+
+    assert [attempt.tokens for attempt in result.attempts] == [0, 15]
+    assert sum(attempt.tokens for attempt in result.attempts) == result.usage.input_tokens + result.usage.output_tokens

@@ -20,6 +20,7 @@ from daytwo.fate import headers_of
 from daytwo.loop import Loop, LoopSettings
 from daytwo.memory import MemoryBroker
 from daytwo.metrics import Metrics
+from daytwo.openings import Openings
 from daytwo.records import DeploymentConfigured, RequestAdmitted
 from daytwo.topic import Record
 from daytwo.topics import TOPIC_NAMED
@@ -63,6 +64,7 @@ class Road:
         router = service(
             provider=OpenAIProvider({}, most_bytes=100_000, connect_s=1.0),
             reader=KafkaJournal(self.broker.reader(), clock),
+            openings=Openings(self.broker.reader(), clock),
             clock=clock,
             rng=rng,
             settings=Settings(),

@@ -10,19 +10,19 @@ from typing import Any
 
 from daytwo.broker import Broker, Partition, Raw, Sender, outgoing
 from daytwo.client import Client
-from daytwo.fate import REQUEST_ID_HEADER, headers_of
+from daytwo.fate import headers_of
 from daytwo.flow import Service, Table
 from daytwo.loop import Loop, LoopSettings, loops_of
 from daytwo.metrics import Metrics
-from daytwo.records import DocumentSubmitted
+from daytwo.openings import Openings
+from daytwo.records import DocumentSubmitted, LedgerOpened
 from daytwo.suspects import Suspects
 from daytwo.topic import Record
-from daytwo.topics import REQUEST_ADMITTED, TENANT_CONFIGURED
+from daytwo.topics import TENANT_CONFIGURED
 from daytwo.world import World
 from services.cache import service as cache
 from services.cache.settings import Settings as CacheSettings
 from services.cost_meter import service as cost_meter
-from services.cost_meter.build import LANDS_S
 from services.cost_meter.history import History
 from services.cost_meter.kafka_log import KafkaLog
 from services.cost_meter.keeper import LedgerKeeper
@@ -82,6 +82,8 @@ class Parts:
     kept: type[KeptLedger] = KeptLedger
     keeper: type[LedgerKeeper] = LedgerKeeper
     journal: Callable[..., Any] | None = None
+    openings: type[Openings] = Openings
+    """Of routers."""
     client: Callable[[Client], None] = lambda client: None
 
 
@@ -100,7 +102,7 @@ class Cluster:
         self.remotes = {name: Remote(self.network, name) for name in ("ledger", "answers", "index")}
         self.providers = Providers(self.network, idempotent)
         self.parts = parts or Parts()
-        self.ledger = self.parts.kept(self.parts.ledger(), loop.time, self._admitted)
+        self.ledger = self.parts.kept(self.parts.ledger(), loop.time)
         self.processes: dict[str, Process] = {}
         self.skews: dict[str, int] = {}
         self.deaths: dict[str, list[int]] = {}
@@ -164,11 +166,6 @@ class Cluster:
     def log(self) -> Iterator[Raw]:
         for records in self.broker.logs.values():
             yield from records
-
-    def _admitted(self) -> set[str]:
-        """The ids of what is on the log as admitted."""
-        records = self.broker.records(REQUEST_ADMITTED.name)
-        return {raw.headers.get(REQUEST_ID_HEADER, b"").decode() for raw in records}
 
     def behind(self) -> dict[tuple[str, Partition], int]:
         """Records that are on the log and not committed, or are read once more, by group and partition."""
@@ -259,7 +256,13 @@ def _cost_meter(cluster: Cluster, process: Process, world: World) -> Service:
     remote, kept = cluster.remotes["ledger"], cluster.ledger
     ledger = RemoteLedger(remote, kept, token=f"{process.name} {cluster.lives[process.name]} ")
     history = History(cluster.broker.reader(), world.clock)
-    keeper = cluster.parts.keeper(ledger, HeldTwin(remote, kept), history, world.clock, lands_s=LANDS_S)
+    openings = Openings(cluster.broker.reader(), world.clock)
+    sender = cluster.broker.sender()
+
+    async def announce(opening: LedgerOpened) -> None:
+        await sender.send([outgoing(opening)])
+
+    keeper = cluster.parts.keeper(ledger, HeldTwin(remote, kept), history, openings, announce, world.clock)
     log = KafkaLog(cluster.broker.reader(), world.clock)
     return cost_meter.service(ledger=ledger, log=log, clock=world.clock, settings=MeterSettings(), keeper=keeper)
 
@@ -292,6 +295,7 @@ def _router(cluster: Cluster, process: Process, world: World) -> Service:
     return inference_router.service(
         provider=cluster.providers,
         reader=journal,
+        openings=cluster.parts.openings(cluster.broker.reader(), world.clock),
         clock=world.clock,
         rng=world.rng,
         settings=RouterSettings(most_starting=STARTING),

@@ -9,14 +9,14 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar, cast
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from daytwo.errors import RetryableError
 from services.cost_meter.build import OPENS_WITHIN_S
-from services.cost_meter.ports import Account, Answer, Reservation, Restoration, Settled, Settlement, Unsettled
+from services.cost_meter.ports import Account, Answer, Decided, Reservation, Restoration, Settled, Settlement, Unsettled
 from services.cost_meter.redis_gate import GATE, LOCK_MS, Gate, ShutError
 from tests.cost_meter.memory_ledger import Book, Entry, MemoryLedger
 from tests.simulation.stores import Remote
@@ -35,20 +35,17 @@ class _Turn:
 class KeptLedger:
     """What lasts of a Redis process, and of the next one."""
 
-    def __init__(self, memory: MemoryLedger, time: Callable[[], float], admitted: Callable[[], set[str]]) -> None:
-        """`time`: seconds, of the ledger's own clock. `admitted`: ids that are on the log as admitted."""
+    def __init__(self, memory: MemoryLedger, time: Callable[[], float]) -> None:
+        """`time`: seconds, of the ledger's own clock."""
         self.memory = memory
         self.run = 1
         self.is_open = False
         self.mark_ms: int | None = None
         self.turn: _Turn | None = None
         """Whose turn it is to hold it against the log."""
-        self.outrun: set[tuple[str, str]] = set()
-        """Tenant and id of each grant that was forgotten and reached the log after the ledger was open again. Nobody can know of it: it
-        counts from its end on, and the same id with other content may have been granted meanwhile."""
-        self._forgotten: set[tuple[str, str]] = set()
+        self.number = 0
+        """Of the latest opening."""
         self._time = time
-        self._admitted = admitted
 
     def passes(self, gate: str) -> bool:
         return self.is_open if gate == GATE else self.owner is not None
@@ -73,14 +70,14 @@ class KeptLedger:
         if self.owner == owner:
             self.turn = None
 
-    def open(self, owner: str, mark_ms: int) -> bool:
+    def open(self, owner: str, mark_ms: int, number: int) -> bool:
         mine = self.owner == owner
         if mine:
-            self.is_open, self.mark_ms, self.turn = True, mark_ms, None
-            on_log = self._admitted()
-            self.outrun |= {(tenant, request_id) for tenant, request_id in self._forgotten if request_id not in on_log}
-            self._forgotten.clear()
+            self.is_open, self.mark_ms, self.number, self.turn = True, mark_ms, number, None
         return mine
+
+    def close(self) -> None:
+        self.is_open = False
 
     def mark(self, at_ms: int) -> None:
         if self.is_open:
@@ -90,9 +87,8 @@ class KeptLedger:
 
     def empty(self) -> None:
         """As FLUSHALL."""
-        self._forgotten |= self._known()
         self.memory.books.clear()
-        self.is_open, self.mark_ms, self.turn = False, None, None
+        self.is_open, self.mark_ms, self.number, self.turn = False, None, 0, None
 
     def restart(self) -> None:
         self.run += 1
@@ -104,19 +100,15 @@ class KeptLedger:
 
     def copy(self) -> Callable[[], None]:
         """Keeps what it knows now; to be called when it starts again with that."""
-        books, mark_ms = copy.deepcopy(dict(self.memory.books)), self.mark_ms
+        books, mark_ms, number = copy.deepcopy(dict(self.memory.books)), self.mark_ms, self.number
 
         def go_back() -> None:
-            self._forgotten |= self._known() - {(tenant, request_id) for tenant, book in books.items() for request_id in book.requests}
             self.memory.books.clear()
             self.memory.books.update(books)
-            self.mark_ms = mark_ms
+            self.mark_ms, self.number = mark_ms, number
             self.restart()
 
         return go_back
-
-    def _known(self) -> set[tuple[str, str]]:
-        return {(tenant, name) for tenant, book in self.memory.books.items() for name, entry in book.requests.items() if entry.amount}
 
     # what its open requests hold
 
@@ -152,7 +144,7 @@ class GateTwin(Gate):
         super().__init__(cast("Any", None))
         self._remote = remote
         self._kept = kept
-        self._token = token
+        self.token = token
 
     async def is_open(self) -> bool:
         found = await self._ask("is open", lambda: self._kept.is_open)
@@ -164,20 +156,27 @@ class GateTwin(Gate):
         return await self._ask("run id", lambda: str(self._kept.run))
 
     async def take_turn(self, run_id: str) -> bool:
-        return await self._ask("take turn", lambda: self._kept.take_turn(self._token + run_id))
+        return await self._ask("take turn", lambda: self._kept.take_turn(self.token + run_id))
 
     async def renew(self, run_id: str) -> bool:
-        return await self._ask("renew", lambda: self._kept.renew_turn(self._token + run_id))
+        return await self._ask("renew", lambda: self._kept.renew_turn(self.token + run_id))
 
     async def give_up(self, run_id: str) -> None:
-        await self._ask("give up", lambda: self._kept.give_up_turn(self._token + run_id))
+        await self._ask("give up", lambda: self._kept.give_up_turn(self.token + run_id))
 
-    async def open(self, run_id: str, mark_ms: int) -> bool:
-        opened = await self._ask("open", lambda: self._kept.open(self._token + run_id, mark_ms))
+    async def open(self, run_id: str, mark_ms: int, number: int) -> bool:
+        opened = await self._ask("open", lambda: self._kept.open(self.token + run_id, mark_ms, number))
         if opened:
             self.closed.clear()
             self._opened.set()
         return opened
+
+    async def close(self) -> None:
+        await self._ask("close", self._kept.close)
+        self.shut()
+
+    async def number(self) -> int:
+        return await self._ask("number", lambda: self._kept.number)
 
     async def mark(self, at_ms: int) -> None:
         await self._ask("mark", lambda: self._kept.mark(at_ms))
@@ -219,7 +218,12 @@ class RemoteLedger:
         return await self._remote.call("tenants", known)
 
     async def reserve(self, reservation: Reservation) -> Answer:
-        return await self._passed("reserve", lambda: self._kept.memory.reserve(reservation))
+        async def numbered() -> Answer:
+            answer = await self._kept.memory.reserve(reservation)
+            # A sabotaged one may not ask the memory.
+            return replace(answer, ledger=self._kept.number) if isinstance(answer, Decided) else answer
+
+        return await self._passed("reserve", numbered)
 
     async def settle(self, settlement: Settlement) -> Settled | Unsettled:
         return await self._passed("settle", lambda: self._kept.memory.settle(settlement))

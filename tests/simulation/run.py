@@ -37,7 +37,6 @@ from tests.simulation.submissions import KEY, NO_REPEAT, QUESTIONS, RAW, configu
 TIMEOUT_S: Final = 20.0
 WITHIN_S: Final = 75.0
 """From the last fault's end until nothing is left to do."""
-SUMS: Final = ("above_cap", "ledger_differs", "not_held", "held_after_end")
 GRAVEYARD: Final[list[Any]] = []
 """Dead tasks are kept for as long as the interpreter lives: their `finally` blocks must not run. Runs belong into child processes."""
 
@@ -250,22 +249,13 @@ class Play:
         clocks_ms = sum(abs(skew) for skew in self.cluster.skews.values())
         report = judge(view, differ, now_ms=far_ms, grace_ms=0, with_ledger=True, clocks_ms=clocks_ms)
         self.violations += [
-            *self._answered_for(report.violations),
+            *report.violations,
             *against_bill(view, self.cluster.providers.bill),
             *self._otherwise(view),
         ]
         self.violations += [*self._index(view), *self._room()]
         if not self.cluster.skews:  # what a predecessor may have let in is told by the time
             self.violations += self._door.violations()
-
-    def _answered_for(self, found: Sequence[Violation]) -> Iterator[Violation]:
-        """All but what follows from a grant that the ledger lost while it was not on the log yet (guarantees.md, Money)."""
-        outrun = self.cluster.ledger.outrun
-        tenants, requests = {tenant for tenant, _ in outrun}, {request_id for _, request_id in outrun}
-        for violation in found:
-            names = set(violation.ids)
-            if not (violation.rule in SUMS and names & tenants) and not names & requests:
-                yield violation
 
     def view(self) -> View:
         """What the audit would see."""

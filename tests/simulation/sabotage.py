@@ -17,6 +17,7 @@ from daytwo.client import Client
 from daytwo.errors import RetryableError
 from daytwo.flow import Context, Input, Output, Service
 from daytwo.loop import Loop
+from daytwo.openings import Openings
 from daytwo.progress import Progress
 from daytwo.records import (
     AnswerLearned,
@@ -285,7 +286,13 @@ class _NeverShut(KeptLedger):
 
 class _OpenUnread(LedgerKeeper):
     async def _play_all(self) -> Rebuilt:
-        return Rebuilt(since_ms=None)
+        return Rebuilt(since_ms=None, number=await self._announced())
+
+
+class _Unnumbered(Openings):
+    async def latest(self) -> int:
+        """A grant is good whoever gave it."""
+        return 0
 
 
 class _AdmissionsOnly(LedgerKeeper):
@@ -481,6 +488,7 @@ SABOTAGES: Final[Mapping[str, Callable[[], Sabotage]]] = {
         Parts(keeper=_OpenUnread), frozenset({"ledger_differs", "not_held", "above_cap"})
     ),
     "play admissions and not what has ended": lambda: Sabotage(Parts(keeper=_AdmissionsOnly), frozenset({"held_after_end"})),
+    "buy on a grant of an earlier ledger": lambda: Sabotage(Parts(openings=_Unnumbered), frozenset({"granted_before"})),
     "refuse after acceptance": lambda: Sabotage(_refuse_after_acceptance(), frozenset({"decided_twice"})),
     "forget the journal": lambda: Sabotage(_forget_journal(), frozenset({"paid_twice", "below_bill", "attempt_ended_twice"})),
     "call before the attempt is on the log": lambda: Sabotage(

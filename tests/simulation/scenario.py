@@ -84,8 +84,9 @@ def scenario(seed: int) -> Scenario:
     rush = asks[0].kind == "rush"
     replicas = tuple((service, 2) for service in SERVICES if rng.random() < (0.7 if rush and service == "ingest" else 0.15))
     faults = tuple(_fault(rng, number, dict(replicas)) for number in range(rng.choice((0, 1, 1, 2, 2, 3, 4))))
-    if rng.random() < 0.03:
+    if rng.random() < (0.3 if asks[0].kind in _CAPPED else 0.03):
         faults += _lost_on_the_way(rng, len(faults))
+        asks += _around(rng, asks[0].kind, faults[-1].at_s, len(asks))
     if rush and rng.random() < 0.7:
         faults += (_at_the_door(rng, len(faults)),)
     return Scenario(seed, asks, faults, replicas, idempotent=rng.random() < 0.3)
@@ -102,12 +103,20 @@ def _asks(rng: Random) -> list[tuple[AskKind, float]]:
     return [(_pick(rng, _ASKS), _moment(rng)) for _ in range(rng.randint(2, 6))]
 
 
-def _lost_on_the_way(rng: Random, number: int) -> tuple[Fault, Fault]:
-    """The ledger loses what it has just granted, while the log does not have it yet."""
+def _lost_on_the_way(rng: Random, number: int) -> tuple[Fault, Fault, Fault]:
+    """The ledger loses what it has just granted, while the log does not have it yet. Providers are slow, so that others hold their
+    worst case when it comes."""
     at_s = 0.3 + rng.random() * 4
     late = Fault(number, "slow", "send request-admitted", round(at_s, 3), 3.0, 0.6)
+    slow = Fault(number + 1, "mood", ":slow", round(at_s, 3), 8.0, 1.0)
     kind = rng.choice(("ledger_emptied", "ledger_older"))
-    return late, Fault(number + 1, kind, "", round(at_s + 0.3 + rng.random(), 3), round(0.2 + rng.random(), 3))
+    return late, slow, Fault(number + 2, kind, "", round(at_s + 0.3 + rng.random(), 3), round(0.2 + rng.random(), 3))
+
+
+def _around(rng: Random, kind: AskKind, lost_at_s: float, number: int) -> tuple[Ask, ...]:
+    """At caps: two that are granted as the ledger forgets it, and three others for which there is room in what is left of it."""
+    moments = [lost_at_s - 0.75 + rng.random() * 0.4 for _ in range(2)] + [lost_at_s + 1.5 + rng.random() * 3 for _ in range(3)]
+    return tuple(Ask(number + each, kind, round(max(0.1, at_s), 3)) for each, at_s in enumerate(moments if kind in _CAPPED else ()))
 
 
 def _at_the_door(rng: Random, number: int) -> Fault:

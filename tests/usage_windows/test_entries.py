@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from daytwo.records import Usage
-from services.usage_windows.entries import FirstOfEach, by_tenant, of_admitted, of_finished
+from functools import partial
+
+from daytwo.records import AttemptSummary, RequestFinished, Usage, UsageEntry
+from services.usage_windows.entries import FirstOfEach, by_tenant, of_admitted, of_finished, of_late
 from tests.usage_windows.builders import NOON, admitted, entry, finished
 
 
@@ -50,3 +52,24 @@ def test_there_is_one_record_of_each_tenant_and_partition_in_the_order_of_the_lo
         ("b", 0, [2]),
         ("a", 1, [1]),
     ]
+
+
+def test_an_attempt_that_only_a_later_result_lists_is_counted_once_and_the_request_not_again() -> None:
+    seen = FirstOfEach(10)
+    first = finished(attempts=(bought("a-1", 10),))
+    later = finished(attempts=(bought("a-1", 10), bought("a-2", 30)), cost_nano=9, usage=Usage(input_tokens=40), model="m")
+
+    def late(record: RequestFinished, offset: int) -> UsageEntry | None:
+        seen.is_first("acme", "r-1", offset, [attempt.attempt_id for attempt in record.attempts])
+        return of_late(record.to_avro(), offset, NOON, partial(seen.is_first_to_list, "acme", "r-1", offset))
+
+    assert seen.is_first("acme", "r-1", 3, ["a-1"])
+    found = [late(later, 5), late(later, 6), late(later, 5), late(first, 4)]
+
+    assert found[1] is None
+    assert found[3] is None
+    assert found[0] == found[2] == entry(5, tokens=30, late=True, cost_nano=5, model="m"), "read twice it is what it was"
+
+
+def bought(name: str, tokens: int) -> AttemptSummary:
+    return AttemptSummary(attempt_id=name, deployment="d", outcome="succeeded", latency_ms=1.0, cost_nano=5, tokens=tokens)

@@ -194,3 +194,12 @@ def test_what_passed_a_limit_once_is_kept_free_the_next_time() -> None:
                 levels.append(used)
     assert max(levels[: len(levels) // 2]) > 100
     assert max(levels[len(levels) // 2 :]) <= 102
+
+
+def test_a_late_attempt_adds_tokens_and_money_and_no_request() -> None:
+    windows = Windows(tenant="acme", scope="tenant", subject="", partition=0)
+
+    windows.apply([entry(1, tokens=10), entry(2, tokens=30, late=True, cost_nano=5)], "request-finished", PLACE, (), NOON)
+
+    (total,) = [sums for place, sums in windows.sums.items() if place.width == "day"]
+    assert (total[0], total[3], total[8]) == (1, 40, 5)

@@ -37,6 +37,7 @@ RULES: Final[Mapping[str, str]] = {
     "attempt_unbooked": "every attempt of an ended request is in its result",
     "attempt_not_in_journal": "every attempt of a result is in the journal, at the same cost",
     "wrong_cost": "the cost of a result is the sum over its attempts",
+    "granted_before": "nothing is bought on a grant that a later opening of the ledger does not know of",
     "above_cap": "settled + reserved is at most the cap, whenever something is admitted",
     "held_after_end": "the ledger holds nothing for a request that has ended",
     "not_held": "the ledger holds what was admitted and has not ended",
@@ -277,17 +278,29 @@ def wrong_cost(view: View) -> Iterator[Violation]:
             yield Violation(rule="wrong_cost", ids=(request_id, tenant), detail=detail)
 
 
+def granted_before(view: View) -> Iterator[Violation]:
+    """Attempts of requests whose latest grant came to the log behind what a later opening of the ledger has read."""
+    for attempt in view.attempts.values():
+        request = view.requests.get(attempt.key)
+        if request is not None and view.is_void(request):
+            detail = f"was bought on a grant of opening {request.ledger} of the ledger, which a later one does not know of"
+            yield Violation(rule="granted_before", ids=_ids(attempt), detail=detail)
+
+
 def above_cap(view: View, *, clocks_ms: int = 0) -> Iterator[Violation]:
     """Plays admissions and results again in the order of their timestamps.
 
     An admission is on the log after its reservation and a result before its settlement, and a settled request counts at most
     what was reserved for it; so what is summed up here was at that moment in the ledger at least, and nothing is accused wrongly.
-    The caps are those in force; admissions before them are summed up and not judged. The timestamps are of the clocks of those who
+    The caps are those in force; admissions before them are summed up and not judged. What is void (the ledger was
+    opened without it) is passed over, as nobody may buy on it (`granted_before`). The timestamps are of the clocks of those who
     wrote, which may differ by `clocks_ms`: to others a result counts so much earlier, and an admission so much later.
     """
     requests: dict[str, list[tuple[str, Request]]] = defaultdict(list)
     for (tenant, request_id), request in view.accepted():
-        if request.admitted_at is not None and request.reserved_nano and tenant in view.tenants and rules(view.tenants[tenant][1]):
+        if view.is_void(request):
+            continue
+        if request.granted_at is not None and request.reserved_nano and tenant in view.tenants and rules(view.tenants[tenant][1]):
             requests[tenant].append((request_id, request))
     for tenant, admitted in requests.items():
         yield from _replay(view, tenant, admitted, clocks_ms)
@@ -339,7 +352,7 @@ def _moments(requests: Sequence[tuple[str, Request]], clocks_ms: int) -> Iterato
 
 
 def _admitted_ms(request: Request) -> int:
-    return request.admitted_at.timestamp_ms if request.admitted_at else 0
+    return request.granted_at.timestamp_ms if request.granted_at else 0
 
 
 def _kept(request: Request) -> Mapping[str, int]:
@@ -370,5 +383,6 @@ def invariants(*, now_ms: int, grace_ms: int, clocks_ms: int = 0) -> tuple[Invar
         unbooked,
         not_in_journal,
         wrong_cost,
+        granted_before,
         partial(above_cap, clocks_ms=clocks_ms),
     )

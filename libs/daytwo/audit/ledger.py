@@ -48,7 +48,7 @@ def _add(counter: Sums, request: Request) -> None:
         counter.reserved_tokens += request.reserved_tokens
     else:
         counter.settled_nano += request.cost_nano
-        counter.settled_tokens += request.settling.tokens
+        counter.settled_tokens += request.tokens
 
 
 def differences(view: View, ledger: Mapping[str, Any]) -> Iterator[Violation]:

@@ -20,8 +20,8 @@ FOLLOWS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("embedder", "request-admitted"): ("request-embedded", "request-finished"),
     ("cache", "request-embedded"): ("request-missed", "request-grounded", "request-waiting", "request-finished"),
     ("retriever", "request-missed"): ("request-grounded", "request-finished"),
-    ("inference-router", "request-admitted"): ("request-finished",),
-    ("inference-router", "request-grounded"): ("request-finished",),
+    ("inference-router", "request-admitted"): ("request-waiting", "request-finished"),
+    ("inference-router", "request-grounded"): ("request-waiting", "request-finished"),
     ("ingest", "document-submitted"): ("chunk-accepted", "document-finished"),
     ("embedder", "chunk-accepted"): ("chunk-embedded", "document-finished"),
 }

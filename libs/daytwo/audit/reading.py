@@ -18,6 +18,7 @@ from daytwo.topics import (
     DEAD_LETTER,
     DOCUMENT_FINISHED,
     DOCUMENT_SUBMITTED,
+    LEDGER_OPENED,
     REQUEST_ACCEPTED,
     REQUEST_ADMITTED,
     REQUEST_FINISHED,
@@ -27,6 +28,7 @@ from daytwo.topics import (
 
 IN_CAUSAL_ORDER: Final[tuple[Topic[Any], ...]] = (
     TENANT_CONFIGURED,
+    LEDGER_OPENED,
     DOCUMENT_SUBMITTED,
     REQUEST_SUBMITTED,
     REQUEST_ACCEPTED,

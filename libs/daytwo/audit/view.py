@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ from daytwo.records import (
     DeadLetter,
     DocumentFinished,
     DocumentSubmitted,
+    LedgerOpened,
     Message,
     RequestAccepted,
     RequestAdmitted,
@@ -82,6 +83,8 @@ class End(NamedTuple):
     attempts: tuple[tuple[str, int], ...]
     match: tuple[str, str] | None
     """Kind and answer id of a cached answer."""
+    attempt_tokens: tuple[int, ...] = ()
+    """Of `attempts`, in their order."""
     said: int = 0
     """Of the answer's text."""
     at_door: bool = False
@@ -109,6 +112,10 @@ class Request:
     """The latest, where it was submitted again with another."""
     admitted_at: Place | None = None
     """Of its first admission; None: not admitted."""
+    granted_at: Place | None = None
+    """Of the admission that counts: the first of the latest opening of the ledger that granted it."""
+    ledger: int = 0
+    """Number of that opening; 0: not said."""
     booked_ms: int = 0
     """The moment that chose the windows of the caps; 0: when it was accepted."""
     reserved_nano: int = 0
@@ -121,6 +128,8 @@ class Request:
     """The first result that carries the request's fingerprint: the one the ledger settles. Mostly the same object as `first`."""
     late: tuple[tuple[str, int], ...] = ()
     """Attempts that only later results of the request list, and their nano-dollars: the ledger books them as they come."""
+    late_tokens: int = 0
+    """Of those."""
     repeats: int = 0
     """Further results."""
     contradictions: int = 0
@@ -140,6 +149,11 @@ class Request:
     def cost_nano(self) -> int:
         """What the ledger has settled for it."""
         return 0 if self.settling is None else self.settling.cost_nano + sum(cost for _, cost in self.late)
+
+    @property
+    def tokens(self) -> int:
+        """As `cost_nano`, input and output together."""
+        return 0 if self.settling is None else self.settling.tokens + self.late_tokens
 
     @property
     def counted_ms(self) -> int:
@@ -208,6 +222,8 @@ class View:
     """By tenant and document id: where it was submitted, and whether it has ended."""
     set_aside: set[tuple[str, int, int]] = field(default_factory=set)
     """Topic, partition and offset of every record that has a dead letter."""
+    openings: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """Of each opening of the ledger, by its number, up to where it had read each partition of request-admitted."""
     tenants: dict[str, tuple[int, TenantConfigured]] = field(default_factory=dict)
     """The configuration in force, and the timestamp of its record (epoch milliseconds)."""
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -255,8 +271,11 @@ class View:
         # One at a limit may be cache only first, and be admitted in full in a later round.
         later = not admission.cache_only and not request.reserved_nano and request.fingerprint == hash(record.fingerprint)
         if request.admitted_at is None or later:
-            request.fingerprint = hash(record.fingerprint)
             request.admitted_at = place
+        # What the ledger lost with an opening, it may grant otherwise in the next.
+        if request.granted_at is None or later or admission.ledger > request.ledger:
+            request.fingerprint = hash(record.fingerprint)
+            request.granted_at, request.ledger = place, admission.ledger
             request.booked_ms = admission.at_ms
             request.waited |= admission.round > 1 and not admission.cache_only
             request.reserved_nano, request.reserved_tokens = admission.reserved_nano, admission.reserved_tokens
@@ -312,7 +331,9 @@ class View:
             request.settling = end
             return
         known = {attempt_id for attempt_id, _ in request.booked()}
-        request.late += tuple(attempt for attempt in end.attempts if attempt[0] not in known)
+        late = [(attempt, tokens) for attempt, tokens in zip(end.attempts, end.attempt_tokens, strict=True) if attempt[0] not in known]
+        request.late += tuple(attempt for attempt, _ in late)
+        request.late_tokens += sum(tokens for _, tokens in late)
 
     def _end(self, record: RequestFinished, place: Place) -> End:
         match: CacheMatch | None = record.cache_match
@@ -325,6 +346,7 @@ class View:
             tokens=record.usage.input_tokens + record.usage.output_tokens,
             attempts=tuple([(self._known(attempt.attempt_id), attempt.cost_nano) for attempt in record.attempts]),
             match=None if match is None else (match.kind, match.answer_id),
+            attempt_tokens=tuple([attempt.tokens for attempt in record.attempts]),
             said=_said(record.message),
             at_door=bool(record.submission),
         )
@@ -358,6 +380,17 @@ class View:
         key = (record.tenant, record.document_id)
         self.documents[key] = (self.documents.get(key, (None, False))[0], True)
 
+    def take_opening(self, record: LedgerOpened, place: Place) -> None:
+        if record.read_to:
+            self.openings = {**self.openings, record.number: record.read_to}
+
+    def is_void(self, request: Request) -> bool:
+        """Whether its grant came to the log after a later opening of the ledger had read it for the last time."""
+        place, granted_by = request.granted_at, request.ledger
+        if place is None or not granted_by:
+            return False
+        return any(number > granted_by and place.offset >= ends[place.partition] for number, ends in self.openings.items())
+
     def take_tenant(self, record: TenantConfigured, place: Place) -> None:
         self.tenants[record.tenant] = (place.timestamp_ms, record)
 
@@ -387,6 +420,7 @@ _TAKERS: Final[Mapping[type, Callable[[View, Any, Place], None]]] = {
     AttemptFinished: View.take_ended,
     RequestFinished: View.take_finished,
     AnswerLearned: View.take_answer,
+    LedgerOpened: View.take_opening,
     TenantConfigured: View.take_tenant,
     DeadLetter: View.take_dead_letter,
 }
