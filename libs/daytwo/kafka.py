@@ -40,13 +40,10 @@ ASLEEP_S = 4.0
 """Below the session's time. A member that has not run for so long does not trust itself."""
 FETCH_EVERY_S = 0.008
 FETCHES_AT_ONCE = 4
-SEND_EVERY_S = 0.003
-SENDS_AT_ONCE = 8
-"""The pace (pace.py) of fetches and of produce requests, which cost a millisecond whatever they carry. Up to a hundred records a second
-each goes for itself, at once; above, they come together."""
+"""The pace (pace.py) of fetches, each of which costs some half a millisecond, whatever it brings. Up to a hundred records a second come
+one by one, at once; above, they come together."""
 FETCH_SELDOM_S = 0.024
-"""The pace of fetches while all that comes is for others."""
-SAME_TURN_S = 0.0005
+"""The pace while all that comes is for others."""
 
 
 class KafkaBroker:
@@ -100,9 +97,6 @@ class KafkaSender:
         self._waiting: dict[TopicPartition, deque[_Waiting]] = {}
         """By partition with a pump at work."""
         self._pumps: set[asyncio.Task[None]] = set()
-        self._pace = Pace(SENDS_AT_ONCE)
-        self._turn_s = 0.0
-        """When the last request went, or the next one goes."""
         self._unacknowledged: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
@@ -160,7 +154,6 @@ class KafkaSender:
         batch: list[_Waiting] = []
         try:
             producer = self._producer or await self._open()
-            await self._turn()
             builder = producer.create_batch()
             while waiting and _appended(builder, waiting[0].record):
                 batch.append(waiting.popleft())
@@ -178,14 +171,6 @@ class KafkaSender:
         else:
             for offset, each in enumerate(batch, first):
                 _acknowledge(each, partition.partition, offset)
-
-    async def _turn(self) -> None:
-        """Waits until a request may go. What waits at the same time goes together, whatever its partition."""
-        now = time.monotonic()
-        if now > self._turn_s + SAME_TURN_S:
-            self._turn_s = now + self._pace.wait_s(now, SEND_EVERY_S)
-        if self._turn_s > now:
-            await asyncio.sleep(self._turn_s - now)
 
     async def _open(self) -> AIOKafkaProducer:
         async with self._opening:
