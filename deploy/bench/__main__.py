@@ -76,7 +76,7 @@ def _measure(stack: Stack, plan: Plan, wanted: list[str], figures: dict[str, Any
     say("starting Kafka, Redis, Milvus and the mock provider")
     where = stack.up(*PARTS)
     if "floor" in wanted:
-        figures["floor"] = floor.measure(where["kafka"], stack.pids(), plan)
+        figures["floor"] = floor.measure(where["kafka"], where["mock_provider"], stack.pids(), plan)
     if "litellm" in wanted:
         try:
             figures["litellm"] = proxy.measure(where["mock_provider"], stack.state, plan)

@@ -61,7 +61,9 @@ def _throughput(figures: Figures) -> Iterator[str]:
 
 def _saturated(figures: Figures) -> Iterator[tuple[str, Any]]:
     if "floor" in figures:
-        yield "bare floor: the hops and records of an uncached request, only aiokafka and fastavro", figures["floor"]["saturated"]
+        yield "bare floor: the hops and records of an uncached request, only aiokafka, fastavro and aiohttp", figures["floor"]["saturated"]
+        if "kafka_only" in figures["floor"]:
+            yield "the same without the call of the provider", figures["floor"]["kafka_only"]
     if "litellm" in figures:
         proxy = figures["litellm"]
         yield f"mock provider alone, {proxy['at_once']} at once", proxy["provider_alone"]

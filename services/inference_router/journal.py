@@ -59,6 +59,12 @@ class Attempts:
     def next_number(self) -> int:
         return max((record.number for records in (self.started, self.finished) for record in records.values()), default=0) + 1
 
+    @property
+    def spent(self) -> int:
+        """Attempts that a provider may have seen, of those that were reserved for. What is known not to have been sent is none."""
+        unsent = sum(attempt.outcome == "failed" and not attempt.status for attempt in self.finished.values())
+        return len(self.started.keys() | self.finished.keys()) - unsent
+
     def _open(self) -> list[str]:
         return sorted(self.started.keys() - self.finished.keys(), key=lambda each: (self.started[each].number, each))
 

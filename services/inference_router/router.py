@@ -148,7 +148,7 @@ class Router:
                 continue
             self._follow(course)
             choice = choose(course.route, lambda deployment: self._condition(course, deployment))
-            may_go_on = choice is not None and attempts.next_number() <= grounded.admission.attempts_bound
+            may_go_on = choice is not None and attempts.spent < grounded.admission.attempts_bound
             if choice is None or not may_go_on or choice.wait_s >= course.left_s(self._clock.now_ms()):
                 return self._unavailable(course)
             if choice.wait_s > 0:

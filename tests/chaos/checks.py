@@ -24,7 +24,7 @@ SETTLE_S = 20.0
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
-    """`wrong`: by check, what contradicts it. `outcomes`: of the first results, by tenant."""
+    """`wrong`: by check, what contradicts it. `outcomes`: of the first results, by tenant; with its reason what is not ok."""
 
     backlog_s: float = 0.0
     wrong: dict[str, list[str]] = field(default_factory=dict)
@@ -61,7 +61,8 @@ async def judge(site: Site, sent: Sent, *, backlog_s: float = BACKLOG_S, settle_
     for (tenant, _), request in view.requests.items():
         if request.first is not None:
             counts = verdict.outcomes.setdefault(tenant, {})
-            counts[request.first.outcome] = counts.get(request.first.outcome, 0) + 1
+            outcome = request.first.outcome if request.first.reason == "ok" else f"{request.first.outcome} {request.first.reason}"
+            counts[outcome] = counts.get(outcome, 0) + 1
     return verdict
 
 

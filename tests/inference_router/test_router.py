@@ -114,6 +114,19 @@ async def test_no_more_attempts_are_made_than_were_reserved_for() -> None:
     assert result.detail == "a: status_503"
 
 
+async def test_a_provider_that_is_away_for_a_moment_does_not_use_up_the_attempts_that_were_reserved_for() -> None:
+    bench = Bench(*[REFUSED_CONNECTION] * 6, ANSWER, rows=ONE)
+    result = await bench.handle(grounded(attempts_bound=2))
+    assert (result.outcome, result.cost_nano, len(result.attempts)) == ("answered", 20, 7)
+
+
+async def test_a_provider_that_stays_away_is_told_before_the_deadline() -> None:
+    bench = Bench(REFUSED_CONNECTION, rows=ONE)
+    result = await bench.handle(grounded(attempts_bound=2))
+    assert (result.outcome, result.reason, result.detail) == ("failed", "providers_unavailable", "a: connection")
+    assert bench.clock.now_ms() < NOON + 30_000
+
+
 async def test_an_unknown_outcome_counts_in_full_beside_the_answer() -> None:
     bench = Bench(TIMED_OUT, ANSWER)
     result = await bench.handle()

@@ -75,6 +75,7 @@ class End(NamedTuple):
     place: Place
     fingerprint: int
     outcome: str
+    reason: str
     cost_nano: int
     tokens: int
     """Input and output together."""
@@ -319,6 +320,7 @@ class View:
             place=place,
             fingerprint=hash(record.fingerprint) if record.fingerprint else 0,
             outcome=sys.intern(record.outcome),
+            reason=sys.intern(record.reason),
             cost_nano=record.cost_nano,
             tokens=record.usage.input_tokens + record.usage.output_tokens,
             attempts=tuple([(self._known(attempt.attempt_id), attempt.cost_nano) for attempt in record.attempts]),
