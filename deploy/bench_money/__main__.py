@@ -32,6 +32,7 @@ from deploy.local.settings import read_settings
 
 GOAL_PER_S: Final = 5000
 TENANTS: Final = 10_000
+FEW: Final = 10
 PARTS: Final = ("memory", "admissions", "rebuilt", "latency")
 SETTLED_S: Final = 3.0
 """Until what was sent has been followed."""
@@ -113,18 +114,18 @@ async def ends(bootstrap: str, topic: str) -> Mapping[Partition, int]:
         await reader.stop()
 
 
-async def saturated(meter: Meter, bootstrap: str, records: Sequence[Outgoing]) -> dict[str, Any]:
-    """All at once: admissions a second by their timestamps, and a second of cost-meter's own processor time."""
+async def saturated(meter: Meter, redis: Redis, bootstrap: str, records: Sequence[Outgoing]) -> dict[str, Any]:
+    """All at once: admissions a second by their timestamps, and a second of the processor time of cost-meter and of its Redis."""
     starts = await ends(bootstrap, REQUEST_ADMITTED.name)
     await send(bootstrap, records[: len(records) // 10])
     await moments(bootstrap, REQUEST_ADMITTED.name, starts, len(records) // 10)
     rest = records[len(records) // 10 :]
-    starts, before = await ends(bootstrap, REQUEST_ADMITTED.name), meter.cpu_s()
+    starts, before, redis_before = await ends(bootstrap, REQUEST_ADMITTED.name), meter.cpu_s(), _redis_cpu_s(redis)
     await send(bootstrap, rest)
     # Read only when it is done: the reader is no part of what is measured.
     while sum((await ends(bootstrap, REQUEST_ADMITTED.name)).values()) < sum(starts.values()) + len(rest):
         await asyncio.sleep(0.5)
-    spent = meter.cpu_s() - before
+    spent, redis_spent = meter.cpu_s() - before, _redis_cpu_s(redis) - redis_before
     found = await moments(bootstrap, REQUEST_ADMITTED.name, starts, len(rest))
     seconds = (max(found.values()) - min(found.values())) / 1000
     return {
@@ -132,6 +133,7 @@ async def saturated(meter: Meter, bootstrap: str, records: Sequence[Outgoing]) -
         "seconds": round(seconds, 2),
         "per_s": round(len(rest) / seconds),
         "cpu_us_per_admission": round(spent / len(rest) * 1e6, 1),
+        "redis_cpu_us_per_admission": round(redis_spent / len(rest) * 1e6, 1),
         "per_s_of_a_core": round(len(rest) / spent),
     }
 
@@ -195,12 +197,15 @@ async def measured(where: Mapping[str, Any], state: Path, count: int, parts: Seq
             figures["bytes_per_idle_tenant"] = round((meter.memory() - before) / TENANTS)
             say(f"memory: {figures['bytes_per_idle_tenant']} bytes an idle tenant")
         if "admissions" in parts or "rebuilt" in parts:
-            hot = await saturated(meter, bootstrap, traffic.asked("hot", [traffic.HOT], count, now_ms))
-            many = await saturated(meter, bootstrap, traffic.asked("many", names, count, now_ms))
-            if "admissions" in parts:
-                figures["one_tenant"], figures["ten_thousand_tenants"] = hot, many
+            redis = Redis.from_url(where["ledger_redis"])
+            hot = await saturated(meter, redis, bootstrap, traffic.asked("hot", [traffic.HOT], count, now_ms))
             say(f"one tenant: {hot}")
+            many = await saturated(meter, redis, bootstrap, traffic.asked("many", names, count, now_ms))
             say(f"ten thousand tenants: {many}")
+            if "admissions" in parts:
+                ten = await saturated(meter, redis, bootstrap, traffic.asked("ten", names[:FEW], count, now_ms))
+                say(f"ten tenants: {ten}")
+                figures["one_tenant"], figures["ten_tenants"], figures["ten_thousand_tenants"] = hot, ten, many
         if "rebuilt" in parts:
             figures["rebuilt"] = await _rebuilt(meter, where, bootstrap, count, now_ms)
             say(f"rebuilt: {figures['rebuilt']}")

@@ -41,7 +41,8 @@ class Tenants(Table[TenantConfigured]):
     def __init__(self) -> None:
         super().__init__(TENANT_CONFIGURED)
         self._ready: dict[str, tuple[TenantConfigured, Caps]] = {}
-        self._windows: dict[Hashable, tuple[Caps, tuple[Window, ...]]] = {}
+        self._plans: dict[Hashable, Caps] = {}
+        self._windows: dict[Hashable, tuple[Window, ...]] = {}
         self._shared: dict[Hashable, Any] = {}
 
     async def apply(self, changes: Sequence[Change[TenantConfigured]]) -> None:
@@ -58,17 +59,15 @@ class Tenants(Table[TenantConfigured]):
 
     def windows(self, tenant: str, subjects: Subjects, at_ms: int) -> tuple[Window, ...]:
         """Every counter a request of this moment (epoch milliseconds) is booked in, by the caps of now; the very same ones for the
-        next of its subjects. A tenant that is gone has those that every tenant has.
+        next of its subjects, and of other tenants on the same plan. A tenant that is gone has those that every tenant has.
         """
         caps = self.caps_of(tenant)
-        key = (tenant, at_ms // HOUR_MS, *[subjects[scope] for scope in caps.scopes])
-        known = self._windows.get(key)
-        if known is not None and known[0] is caps:
-            return known[1]
-        if len(self._windows) >= BUSY:
-            self._windows.clear()
-        windows = caps.windows(subjects, at_ms)
-        self._windows[key] = caps, windows
+        key = (caps, at_ms // HOUR_MS, *[subjects[scope] for scope in caps.scopes])
+        windows = self._windows.get(key)
+        if windows is None:
+            if len(self._windows) >= BUSY:
+                self._windows.clear()
+            windows = self._windows[key] = caps.windows(subjects, at_ms)
         return windows
 
     def caps_of(self, name: str) -> Caps:
@@ -82,6 +81,8 @@ class Tenants(Table[TenantConfigured]):
             return ready[1]
         if len(self._ready) >= BUSY:
             self._ready.clear()
-        caps = Caps(tenant)
+            self._plans.clear()
+        plan = (tenant.caps, tenant.token_caps, tenant.concurrency_caps, tenant.at_limit)
+        caps = self._plans.get(plan) or self._plans.setdefault(plan, Caps(tenant))
         self._ready[tenant.tenant] = (tenant, caps)
         return caps
