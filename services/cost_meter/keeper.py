@@ -37,6 +37,8 @@ T = TypeVar("T", Admitted, Ended)
 
 MARK_S: Final = 5.0
 """How often the ledger is marked: so much more of the log is played than was lost."""
+LOOK_S: Final = 0.5
+"""How often it is looked at, where nobody else does."""
 MARGIN_MS: Final = 60_000
 """How far the clocks of processes may differ."""
 AT_ONCE: Final = 20_000
@@ -159,8 +161,10 @@ class LedgerKeeper:
             await gate.close()
             return
         await gate.mark(self._clock.now_ms())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gate.closed.wait(), MARK_S)
+        look_until = self._clock.monotonic() + MARK_S
+        while not gate.closed.is_set() and self._clock.monotonic() < look_until and await gate.is_open():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(gate.closed.wait(), LOOK_S)
 
     async def rebuild(self) -> Rebuilt | None:
         """One attempt; None: it is another's turn, or the turn was lost. Raises RetryableError."""
