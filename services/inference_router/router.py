@@ -139,11 +139,18 @@ class Router:
     async def _put_in_order(self, course: _Course, now_ms: int | None) -> None:
         """Gives every attempt of an earlier handling its end on the log; where `now_ms` is None, those too that go on elsewhere."""
         attempts = course.attempts
-        for started in attempts.lost(now_ms):
-            self._journal.finish(attempts, booking.lost(course.grounded, started, self._clock.now_ms()))
-            attempts.unlogged.add(started.attempt_id)
         for each in sorted(attempts.unlogged, key=lambda each: attempts.finished[each].number):
             await self._log(course.context, attempts, attempts.finished[each])
+        ends = [booking.lost(course.grounded, started, self._clock.now_ms()) for started in attempts.lost(now_ms)]
+        if not ends:
+            return
+        since_ms = min(attempts.started[end.attempt_id].started_at_ms for end in ends)
+        for end in ends:
+            await course.context.write_ahead(end)
+        # What a process that died had sent may have come to the log since it was read. The first end counts, and it is before ours.
+        await self._read_again(course.context.partition, since_ms)
+        for end in ends:
+            self._journal.finish(attempts, end)
 
     async def _log(self, context: Context, attempts: Attempts, finished: AttemptFinished) -> None:
         attempts.unlogged.add(finished.attempt_id)
@@ -158,7 +165,7 @@ class Router:
                 return settled
             if course.left_s(self._clock.now_ms()) <= 0:
                 await self._put_in_order(course, None)
-                return endings.unanswered(grounded, attempts, context, "deadline_exceeded")
+                return self._settled(course) or endings.unanswered(grounded, attempts, context, "deadline_exceeded")
             if await self._elsewhere(course):
                 continue
             self._follow(course)

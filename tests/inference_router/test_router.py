@@ -445,6 +445,24 @@ async def test_a_lost_attempt_counts_in_full_when_the_request_comes_again_too_la
     assert len(bench.log.finished()) == 1
 
 
+async def test_an_answer_that_a_dead_router_had_sent_and_that_came_to_the_log_late_was_bought_again() -> None:
+    bench = Bench()
+    bench.log.records = [started()]
+    bench.restart()
+
+    async def read_again(partition: int, since_ms: int) -> None:
+        assert since_ms == started().started_at_ms
+        bench.journal.load(partition, ended())
+        for lost in bench.log.finished():
+            bench.journal.load(partition, lost)
+
+    bench.router._read_again = read_again
+    result = await bench.handle()
+    assert bench.calls.made == []
+    assert (result.outcome, result.cost_nano) == ("answered", 20)
+    assert result.message == ended().message
+
+
 async def test_a_handler_killed_between_call_and_log_leaves_an_unknown_attempt() -> None:
     bench = Bench()
     bench.log.fail = (AttemptFinished, asyncio.CancelledError(), False)
