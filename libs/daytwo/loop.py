@@ -127,6 +127,8 @@ class Loop:
         self._following = Following(service.followers if leader is None else (), broker, self._worker, world.clock)
         self._lanes = {source.topic.name: _Lane(source) for source in self._inputs}
         self._progress: dict[Partition, Progress] = {}
+        self._before: dict[Partition, Progress] = {}
+        """That of the assignment before this one, where the partition is ours again."""
         self._preparing: dict[Partition, list[Raw]] = {}
         self._chains: dict[Key, deque[Raw]] = defaultdict(deque)
         self._running: set[RecordId] = set()
@@ -255,7 +257,9 @@ class Loop:
         return now - lane.full_since >= self._settings.pause_after_s
 
     def _reassigned(self) -> None:
-        """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice."""
+        """A new epoch: reading began anew at the committed offsets. What is running goes on; its records are not started twice, nor those
+        that were done and not committed.
+        """
         self._epoch = self._group.epoch
         for raw in self._not_started():
             record = RecordId(raw.topic, raw.partition, raw.offset)
@@ -266,6 +270,8 @@ class Loop:
             release = self._lanes[partition.topic].source.release
             if release is not None:
                 release(partition.number)
+        assigned = self._group.assignment()
+        self._before = {partition: progress for partition, progress in self._progress.items() if partition in assigned}
         self._progress.clear()
         self._still_since.clear()
         for lane in self._lanes.values():
@@ -297,12 +303,15 @@ class Loop:
             progress.finished(raw.offset)
             return
         record = RecordId(raw.topic, raw.partition, raw.offset)
+        # Read again after a rebalance. Not started twice, unless one before it of its key is handled again: what comes last must be
+        # handled last.
         if record in self._running:
-            # Read again after a rebalance while it is still at work. Not started twice, unless one before it of its key is handled
-            # again: what comes last must be handled last.
             if record in self._again or not self._waits_before(raw):
                 return
             self._again.add(record)
+        elif self._was_done(partition, raw.offset) and not self._waits_before(raw, started=True):
+            progress.finished(raw.offset)
+            return
         self._begin(raw)
 
     def _begin(self, raw: Raw) -> None:
@@ -314,10 +323,14 @@ class Loop:
         else:
             self._schedule(raw)
 
-    def _waits_before(self, raw: Raw) -> bool:
-        """Whether an earlier record of its key has been read and not been started."""
+    def _was_done(self, partition: Partition, offset: int) -> bool:
+        before = self._before.get(partition)
+        return before is not None and before.is_done(offset)
+
+    def _waits_before(self, raw: Raw, *, started: bool = False) -> bool:
+        """Whether an earlier record of its key has been read and not been started; with `started`: or not been ended."""
         waiting = [*self._preparing.get(Partition(raw.topic, raw.partition), ()), *self._lanes[raw.topic].waiting]
-        waiting += list(self._chains.get((raw.topic, raw.key), ()))[1:]
+        waiting += list(self._chains.get((raw.topic, raw.key), ()))[0 if started else 1 :]
         return any((each.key, each.partition) == (raw.key, raw.partition) and each.offset < raw.offset for each in waiting)
 
     async def _prepare(self, source: Input[Any], partition: Partition, timestamp_ms: int, epoch: int) -> None:
@@ -445,9 +458,10 @@ class Loop:
             self._again.discard(record)
             return
         self._running.discard(record)
-        progress = self._progress.get(Partition(raw.topic, raw.partition))
-        if progress is not None:
-            progress.finished(raw.offset)
+        partition = Partition(raw.topic, raw.partition)
+        for progress in (self._progress.get(partition), self._before.get(partition)):
+            if progress is not None:
+                progress.finished(raw.offset)
 
     def _left(self, lane: _Lane, raw: Raw) -> None:
         """Whoever owns the partition now reads the record again; where that is this loop and it has, it was passed over as at work."""

@@ -11,7 +11,7 @@ class Progress:
     def __init__(self, first: int) -> None:
         self.committed = first
         """Offset last committed, or the one reading began at."""
-        self._next = first
+        self._first = self._next = first
         self._unfinished: list[int] = []
         self._open: set[int] = set()
 
@@ -32,6 +32,10 @@ class Progress:
     def is_open(self, offset: int) -> bool:
         """Started in this epoch and not done."""
         return offset in self._open
+
+    def is_done(self, offset: int) -> bool:
+        """Started in this epoch, and done."""
+        return self._first <= offset < self._next and offset not in self._open
 
     def committable(self) -> int:
         """Offset that may be committed: everything before it is done."""

@@ -28,3 +28,12 @@ def test_a_record_of_an_older_epoch_moves_nothing() -> None:
     progress.finished(7)
 
     assert progress.committable() == 10
+
+
+def test_done_is_what_was_started_and_finished_here() -> None:
+    progress = Progress(10)
+    progress.started(10)
+    progress.started(12)
+    progress.finished(10)
+
+    assert [offset for offset in range(8, 15) if progress.is_done(offset)] == [10, 11]
