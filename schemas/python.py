@@ -1,4 +1,4 @@
-"""Writes the Python side of the contract: `records.py` (one frozen dataclass a record) and `topics.py` (the constants)."""
+"""Writes the Python side of the contract: `records.py` (one class a record) and `topics.py` (the constants)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ CHECKED = {"int": "int32", "long": "int64", "boolean": "boolean", "double": "dou
 VALUES = ",\n    ".join(
     "LONGS TEXTS boolean double float64 indexes int32 int64 integer long many mapped octets truth".split()  # noqa: SIM905
 )
-RECORDS_DOC = """The records of every topic, as frozen dataclasses.
+RECORDS_DOC = """The records of every topic.
 
-Beside each stands a class of the same slots that is not frozen: `from_avro` fills one and then makes it a record, for the
-`__init__` of a frozen dataclass takes five times as long. `to_bytes` is what fastavro makes of `to_avro`, byte for byte, in a
-quarter of the time (docs/adr/0014-records-write-themselves.md); tests/libs/test_codec.py holds the two together.
+`to_bytes` is what fastavro makes of `to_avro`, byte for byte, in a quarter of the time (docs/adr/0014-records-write-themselves.md);
+tests/libs/test_codec.py holds the two together.
 """
 HEADER = '"""{doc}\n\nGenerated from schemas/ by `make schemas`; do not edit.\n"""\n\nfrom __future__ import annotations\n\n'
 
@@ -35,9 +34,9 @@ def records_module(contract: Contract) -> str:
     parts = [
         HEADER.format(doc=RECORDS_DOC.rstrip()),
         "from collections.abc import Mapping\n",
-        "from dataclasses import dataclass, field\n",
+        "from dataclasses import field\n",
         "from typing import Any, Final, Literal\n\n",
-        f"from daytwo.avro_values import (\n    {VALUES},\n)\n",
+        f"from daytwo.avro_values import (\n    {VALUES},\n)\nfrom daytwo.topic import record\n",
     ]
     for name, schema in contract.types.items():
         parts.append(_enum(name, schema) if schema["type"] == "enum" else _dataclass(name, schema, contract.types))
@@ -54,7 +53,7 @@ def _dataclass(name: str, schema: Schema, types: Mapping[str, Schema]) -> str:
     lines = [
         "",
         "",
-        "@dataclass(frozen=True, slots=True, kw_only=True)",
+        "@record",
         f"class {name}:",
         f'    """{schema["doc"]}"""',
         "",
@@ -66,15 +65,15 @@ def _dataclass(name: str, schema: Schema, types: Mapping[str, Schema]) -> str:
         "",
         "    @classmethod",
         f"    def from_avro(cls, value: Mapping[str, Any]) -> {name}:",
-        f"        new: Any = _{name}()",
+        "        new: Any = object.__new__(cls)",
     ]
     lines += [f"        new.{f['name']} = {_read(f['type'], _item(f['name']), types)}" for f in schema["fields"]]
-    lines += [f"        new.__class__ = {name}", f"        made: {name} = new", "        return made"]
+    lines += [f"        made: {name} = new", "        return made"]
     lines += ["", "    def to_avro(self) -> dict[str, Any]:", "        return {"]
     lines += [f'            "{f["name"]}": {_write(f["type"], "self." + f["name"], types)},' for f in schema["fields"]]
     lines += ["        }", "", "    def to_bytes(self) -> bytes:", '        return b"".join(', "            ("]
     lines += [f"                {_bytes(f['type'], 'self.' + f['name'], types)}," for f in schema["fields"]]
-    lines += ["            )", "        )", "", "", f"class _{name}:", f"    __slots__ = {name}.__slots__", ""]
+    lines += ["            )", "        )", ""]
     return "\n".join(lines)
 
 

@@ -1,8 +1,7 @@
-"""The records of every topic, as frozen dataclasses.
+"""The records of every topic.
 
-Beside each stands a class of the same slots that is not frozen: `from_avro` fills one and then makes it a record, for the
-`__init__` of a frozen dataclass takes five times as long. `to_bytes` is what fastavro makes of `to_avro`, byte for byte, in a
-quarter of the time (docs/adr/0014-records-write-themselves.md); tests/libs/test_codec.py holds the two together.
+`to_bytes` is what fastavro makes of `to_avro`, byte for byte, in a quarter of the time (docs/adr/0014-records-write-themselves.md);
+tests/libs/test_codec.py holds the two together.
 
 Generated from schemas/ by `make schemas`; do not edit.
 """
@@ -10,7 +9,7 @@ Generated from schemas/ by `make schemas`; do not edit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
 
 from daytwo.avro_values import (
@@ -29,9 +28,10 @@ from daytwo.avro_values import (
     octets,
     truth,
 )
+from daytwo.topic import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Quote:
     """Price of one deployment as of admission; what it charges is computed from this and nothing else."""
 
@@ -58,7 +58,7 @@ class Quote:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Quote:
-        new: Any = _Quote()
+        new: Any = object.__new__(cls)
         new.deployment = value["deployment"]
         new.input_nano_per_mtok = value["input_nano_per_mtok"]
         new.cached_input_nano_per_mtok = value["cached_input_nano_per_mtok"]
@@ -69,7 +69,6 @@ class Quote:
         new.image_nano = value["image_nano"]
         new.discount_permille = int32(value["discount_permille"])
         new.is_bound = value["is_bound"]
-        new.__class__ = Quote
         made: Quote = new
         return made
 
@@ -104,11 +103,7 @@ class Quote:
         )
 
 
-class _Quote:
-    __slots__ = Quote.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LimitHit:
     """A cap or rate limit that left no room for a request."""
 
@@ -131,7 +126,7 @@ class LimitHit:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> LimitHit:
-        new: Any = _LimitHit()
+        new: Any = object.__new__(cls)
         new.scope = value["scope"]
         new.subject = value["subject"]
         new.kind = value["kind"]
@@ -140,7 +135,6 @@ class LimitHit:
         new.used = value["used"]
         new.wanted = value["wanted"]
         new.retry_at_ms = value["retry_at_ms"]
-        new.__class__ = LimitHit
         made: LimitHit = new
         return made
 
@@ -171,11 +165,7 @@ class LimitHit:
         )
 
 
-class _LimitHit:
-    __slots__ = LimitHit.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Admission:
     """What cost-meter decided before any money is spent."""
 
@@ -212,7 +202,7 @@ class Admission:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Admission:
-        new: Any = _Admission()
+        new: Any = object.__new__(cls)
         new.cache_only = value["cache_only"]
         new.reserved_nano = value["reserved_nano"]
         new.input_tokens_bound = value["input_tokens_bound"]
@@ -228,7 +218,6 @@ class Admission:
         new.limit_hit = None if value["limit_hit"] is None else LimitHit.from_avro(value["limit_hit"])
         new.straight = value["straight"]
         new.ledger = value["ledger"]
-        new.__class__ = Admission
         made: Admission = new
         return made
 
@@ -273,11 +262,7 @@ class Admission:
         )
 
 
-class _Admission:
-    __slots__ = Admission.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AlertRaised:
     """Something about money that a person should see, or its end. Of one alert_id the latest record holds."""
 
@@ -318,7 +303,7 @@ class AlertRaised:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AlertRaised:
-        new: Any = _AlertRaised()
+        new: Any = object.__new__(cls)
         new.alert_id = value["alert_id"]
         new.kind = value["kind"]
         new.state = value["state"]
@@ -336,7 +321,6 @@ class AlertRaised:
         new.detail = value["detail"]
         new.raised_at_ms = value["raised_at_ms"]
         new.at_ms = value["at_ms"]
-        new.__class__ = AlertRaised
         made: AlertRaised = new
         return made
 
@@ -385,11 +369,7 @@ class AlertRaised:
         )
 
 
-class _AlertRaised:
-    __slots__ = AlertRaised.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Vector:
     """An embedding and where it is from. Vectors of different model or version are never compared."""
 
@@ -404,12 +384,11 @@ class Vector:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Vector:
-        new: Any = _Vector()
+        new: Any = object.__new__(cls)
         new.model = value["model"]
         new.version = value["version"]
         new.dimension = int32(value["dimension"])
         new.values = value["values"]
-        new.__class__ = Vector
         made: Vector = new
         return made
 
@@ -432,11 +411,7 @@ class Vector:
         )
 
 
-class _Vector:
-    __slots__ = Vector.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ToolCall:
     """One call of a tool that a model asked for, as in the OpenAI API."""
 
@@ -449,11 +424,10 @@ class ToolCall:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ToolCall:
-        new: Any = _ToolCall()
+        new: Any = object.__new__(cls)
         new.id = value["id"]
         new.name = value["name"]
         new.arguments = value["arguments"]
-        new.__class__ = ToolCall
         made: ToolCall = new
         return made
 
@@ -474,11 +448,7 @@ class ToolCall:
         )
 
 
-class _ToolCall:
-    __slots__ = ToolCall.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Message:
     """One chat message, as in the OpenAI API."""
 
@@ -495,13 +465,12 @@ class Message:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Message:
-        new: Any = _Message()
+        new: Any = object.__new__(cls)
         new.role = value["role"]
         new.content = value["content"]
         new.name = value["name"]
         new.tool_calls = tuple([ToolCall.from_avro(item) for item in value["tool_calls"]])
         new.tool_call_id = value["tool_call_id"]
-        new.__class__ = Message
         made: Message = new
         return made
 
@@ -526,11 +495,7 @@ class Message:
         )
 
 
-class _Message:
-    __slots__ = Message.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Citation:
     """A passage that was put before the model."""
 
@@ -547,13 +512,12 @@ class Citation:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Citation:
-        new: Any = _Citation()
+        new: Any = object.__new__(cls)
         new.number = int32(value["number"])
         new.chunk_id = value["chunk_id"]
         new.source = value["source"]
         new.title = value["title"]
         new.score = value["score"]
-        new.__class__ = Citation
         made: Citation = new
         return made
 
@@ -578,11 +542,7 @@ class Citation:
         )
 
 
-class _Citation:
-    __slots__ = Citation.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Usage:
     """Tokens, as counted by whoever charges for them."""
 
@@ -599,13 +559,12 @@ class Usage:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Usage:
-        new: Any = _Usage()
+        new: Any = object.__new__(cls)
         new.input_tokens = value["input_tokens"]
         new.cached_input_tokens = value["cached_input_tokens"]
         new.output_tokens = value["output_tokens"]
         new.reasoning_tokens = value["reasoning_tokens"]
         new.images = value["images"]
-        new.__class__ = Usage
         made: Usage = new
         return made
 
@@ -630,11 +589,7 @@ class Usage:
         )
 
 
-class _Usage:
-    __slots__ = Usage.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AnswerLearned:
     """An answer a provider gave and the cache may give again. The latest record of a key holds."""
 
@@ -675,7 +630,7 @@ class AnswerLearned:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AnswerLearned:
-        new: Any = _AnswerLearned()
+        new: Any = object.__new__(cls)
         new.answer_id = value["answer_id"]
         new.tenant = value["tenant"]
         new.question = value["question"]
@@ -693,7 +648,6 @@ class AnswerLearned:
         new.request_id = value["request_id"]
         new.learned_at_ms = value["learned_at_ms"]
         new.expires_at_ms = value["expires_at_ms"]
-        new.__class__ = AnswerLearned
         made: AnswerLearned = new
         return made
 
@@ -741,17 +695,13 @@ class AnswerLearned:
             )
         )
 
-
-class _AnswerLearned:
-    __slots__ = AnswerLearned.__slots__
-
 AttemptOutcome = Literal["succeeded", "failed", "unknown"]
 """How one call of a provider ended. unknown: it may have been charged; it counts in full."""
 
 _AttemptOutcome: Final = indexes("succeeded", "failed", "unknown")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AttemptFinished:
     """How a call of a provider ended; a finished one is never bought again."""
 
@@ -792,7 +742,7 @@ class AttemptFinished:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptFinished:
-        new: Any = _AttemptFinished()
+        new: Any = object.__new__(cls)
         new.attempt_id = value["attempt_id"]
         new.request_id = value["request_id"]
         new.tenant = value["tenant"]
@@ -810,7 +760,6 @@ class AttemptFinished:
         new.retry_after_ms = value["retry_after_ms"]
         new.latency_ms = value["latency_ms"]
         new.ended_at_ms = value["ended_at_ms"]
-        new.__class__ = AttemptFinished
         made: AttemptFinished = new
         return made
 
@@ -859,11 +808,7 @@ class AttemptFinished:
         )
 
 
-class _AttemptFinished:
-    __slots__ = AttemptFinished.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AttemptStarted:
     """Written, and acknowledged, before a provider is called."""
 
@@ -892,7 +837,7 @@ class AttemptStarted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptStarted:
-        new: Any = _AttemptStarted()
+        new: Any = object.__new__(cls)
         new.attempt_id = value["attempt_id"]
         new.request_id = value["request_id"]
         new.tenant = value["tenant"]
@@ -904,7 +849,6 @@ class AttemptStarted:
         new.started_at_ms = value["started_at_ms"]
         new.router = value["router"]
         new.continues_until_ms = value["continues_until_ms"]
-        new.__class__ = AttemptStarted
         made: AttemptStarted = new
         return made
 
@@ -941,11 +885,7 @@ class AttemptStarted:
         )
 
 
-class _AttemptStarted:
-    __slots__ = AttemptStarted.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AttemptSummary:
     """One call of a provider, in short."""
 
@@ -968,7 +908,7 @@ class AttemptSummary:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> AttemptSummary:
-        new: Any = _AttemptSummary()
+        new: Any = object.__new__(cls)
         new.attempt_id = value["attempt_id"]
         new.deployment = value["deployment"]
         new.outcome = value["outcome"]
@@ -977,7 +917,6 @@ class AttemptSummary:
         new.cost_nano = value["cost_nano"]
         new.bound_nano = value["bound_nano"]
         new.tokens = value["tokens"]
-        new.__class__ = AttemptSummary
         made: AttemptSummary = new
         return made
 
@@ -1008,11 +947,7 @@ class AttemptSummary:
         )
 
 
-class _AttemptSummary:
-    __slots__ = AttemptSummary.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CacheMatch:
     """What a cached answer was matched by."""
 
@@ -1029,13 +964,12 @@ class CacheMatch:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> CacheMatch:
-        new: Any = _CacheMatch()
+        new: Any = object.__new__(cls)
         new.kind = value["kind"]
         new.answer_id = value["answer_id"]
         new.question = value["question"]
         new.similarity = value["similarity"]
         new.age_ms = value["age_ms"]
-        new.__class__ = CacheMatch
         made: CacheMatch = new
         return made
 
@@ -1059,17 +993,13 @@ class CacheMatch:
             )
         )
 
-
-class _CacheMatch:
-    __slots__ = CacheMatch.__slots__
-
 CacheMode = Literal["use", "refresh", "off"]
 """use: read and learn. refresh: do not read, but learn. off: neither."""
 
 _CacheMode: Final = indexes("use", "refresh", "off")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CachePolicy:
     """How a tenant's answers are cached."""
 
@@ -1082,11 +1012,10 @@ class CachePolicy:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> CachePolicy:
-        new: Any = _CachePolicy()
+        new: Any = object.__new__(cls)
         new.enabled = value["enabled"]
         new.threshold = value["threshold"]
         new.ttl_s = value["ttl_s"]
-        new.__class__ = CachePolicy
         made: CachePolicy = new
         return made
 
@@ -1107,11 +1036,7 @@ class CachePolicy:
         )
 
 
-class _CachePolicy:
-    __slots__ = CachePolicy.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Cap:
     """A spending cap that holds."""
 
@@ -1126,12 +1051,11 @@ class Cap:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Cap:
-        new: Any = _Cap()
+        new: Any = object.__new__(cls)
         new.scope = value["scope"]
         new.period = value["period"]
         new.limit_nano = value["limit_nano"]
         new.subject = value["subject"]
-        new.__class__ = Cap
         made: Cap = new
         return made
 
@@ -1154,11 +1078,7 @@ class Cap:
         )
 
 
-class _Cap:
-    __slots__ = Cap.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ChunkAccepted:
     """One chunk of a document; or, with count 0, the removal of its source."""
 
@@ -1193,7 +1113,7 @@ class ChunkAccepted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ChunkAccepted:
-        new: Any = _ChunkAccepted()
+        new: Any = object.__new__(cls)
         new.document_id = value["document_id"]
         new.tenant = value["tenant"]
         new.collection = value["collection"]
@@ -1208,7 +1128,6 @@ class ChunkAccepted:
         new.published_at_ms = value["published_at_ms"]
         new.metadata = value["metadata"]
         new.traceparent = value["traceparent"]
-        new.__class__ = ChunkAccepted
         made: ChunkAccepted = new
         return made
 
@@ -1251,11 +1170,7 @@ class ChunkAccepted:
         )
 
 
-class _ChunkAccepted:
-    __slots__ = ChunkAccepted.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ChunkEmbedded:
     """A chunk with its embedding."""
 
@@ -1266,10 +1181,9 @@ class ChunkEmbedded:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ChunkEmbedded:
-        new: Any = _ChunkEmbedded()
+        new: Any = object.__new__(cls)
         new.chunk = ChunkAccepted.from_avro(value["chunk"])
         new.vector = None if value["vector"] is None else Vector.from_avro(value["vector"])
-        new.__class__ = ChunkEmbedded
         made: ChunkEmbedded = new
         return made
 
@@ -1288,11 +1202,7 @@ class ChunkEmbedded:
         )
 
 
-class _ChunkEmbedded:
-    __slots__ = ChunkEmbedded.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ConcurrencyCap:
     """A cap of requests that are open at the same time; it holds."""
 
@@ -1305,11 +1215,10 @@ class ConcurrencyCap:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ConcurrencyCap:
-        new: Any = _ConcurrencyCap()
+        new: Any = object.__new__(cls)
         new.scope = value["scope"]
         new.subject = value["subject"]
         new.limit_requests = value["limit_requests"]
-        new.__class__ = ConcurrencyCap
         made: ConcurrencyCap = new
         return made
 
@@ -1330,11 +1239,7 @@ class ConcurrencyCap:
         )
 
 
-class _ConcurrencyCap:
-    __slots__ = ConcurrencyCap.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ConfigurationChanged:
     """One record that `daytwo apply` wrote or deleted: who, when, from what to what."""
 
@@ -1357,7 +1262,7 @@ class ConfigurationChanged:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ConfigurationChanged:
-        new: Any = _ConfigurationChanged()
+        new: Any = object.__new__(cls)
         new.change_id = value["change_id"]
         new.topic = value["topic"]
         new.key = value["key"]
@@ -1366,7 +1271,6 @@ class ConfigurationChanged:
         new.by = value["by"]
         new.source = value["source"]
         new.at_ms = value["at_ms"]
-        new.__class__ = ConfigurationChanged
         made: ConfigurationChanged = new
         return made
 
@@ -1397,11 +1301,7 @@ class ConfigurationChanged:
         )
 
 
-class _ConfigurationChanged:
-    __slots__ = ConfigurationChanged.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CostCorrected:
     """A correction of what an attempt cost, found later. History is not rewritten; whoever sums up adds it."""
 
@@ -1426,7 +1326,7 @@ class CostCorrected:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> CostCorrected:
-        new: Any = _CostCorrected()
+        new: Any = object.__new__(cls)
         new.correction_id = value["correction_id"]
         new.tenant = value["tenant"]
         new.request_id = value["request_id"]
@@ -1436,7 +1336,6 @@ class CostCorrected:
         new.source = value["source"]
         new.by = value["by"]
         new.at_ms = value["at_ms"]
-        new.__class__ = CostCorrected
         made: CostCorrected = new
         return made
 
@@ -1469,11 +1368,7 @@ class CostCorrected:
         )
 
 
-class _CostCorrected:
-    __slots__ = CostCorrected.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DeadLetter:
     """A record that can never be processed, with all that is needed to see why and to send it again."""
 
@@ -1508,7 +1403,7 @@ class DeadLetter:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> DeadLetter:
-        new: Any = _DeadLetter()
+        new: Any = object.__new__(cls)
         new.service = value["service"]
         new.topic = value["topic"]
         new.partition = int32(value["partition"])
@@ -1523,7 +1418,6 @@ class DeadLetter:
         new.request_id = value["request_id"]
         new.tenant = value["tenant"]
         new.failed_at_ms = value["failed_at_ms"]
-        new.__class__ = DeadLetter
         made: DeadLetter = new
         return made
 
@@ -1566,11 +1460,7 @@ class DeadLetter:
         )
 
 
-class _DeadLetter:
-    __slots__ = DeadLetter.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DeploymentConfigured:
     """A model served somewhere. The latest record of a key holds."""
 
@@ -1599,7 +1489,7 @@ class DeploymentConfigured:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> DeploymentConfigured:
-        new: Any = _DeploymentConfigured()
+        new: Any = object.__new__(cls)
         new.deployment = value["deployment"]
         new.active = value["active"]
         new.provider = value["provider"]
@@ -1611,7 +1501,6 @@ class DeploymentConfigured:
         new.weight = int32(value["weight"])
         new.timeout_ms = value["timeout_ms"]
         new.max_in_flight = int32(value["max_in_flight"])
-        new.__class__ = DeploymentConfigured
         made: DeploymentConfigured = new
         return made
 
@@ -1647,17 +1536,13 @@ class DeploymentConfigured:
             )
         )
 
-
-class _DeploymentConfigured:
-    __slots__ = DeploymentConfigured.__slots__
-
 DocumentOutcome = Literal["indexed", "removed", "refused", "failed"]
 """How a document ended."""
 
 _DocumentOutcome: Final = indexes("indexed", "removed", "refused", "failed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DocumentFinished:
     """The end of a document: once indexed it is found by the next request."""
 
@@ -1688,7 +1573,7 @@ class DocumentFinished:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> DocumentFinished:
-        new: Any = _DocumentFinished()
+        new: Any = object.__new__(cls)
         new.document_id = value["document_id"]
         new.tenant = value["tenant"]
         new.collection = value["collection"]
@@ -1701,7 +1586,6 @@ class DocumentFinished:
         new.metadata = value["metadata"]
         new.traceparent = value["traceparent"]
         new.finished_at_ms = value["finished_at_ms"]
-        new.__class__ = DocumentFinished
         made: DocumentFinished = new
         return made
 
@@ -1740,11 +1624,7 @@ class DocumentFinished:
         )
 
 
-class _DocumentFinished:
-    __slots__ = DocumentFinished.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DocumentSubmitted:
     """A document to ground answers in, or its removal."""
 
@@ -1773,7 +1653,7 @@ class DocumentSubmitted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> DocumentSubmitted:
-        new: Any = _DocumentSubmitted()
+        new: Any = object.__new__(cls)
         new.document_id = value["document_id"]
         new.tenant = value["tenant"]
         new.collection = value["collection"]
@@ -1785,7 +1665,6 @@ class DocumentSubmitted:
         new.published_at_ms = value["published_at_ms"]
         new.metadata = value["metadata"]
         new.traceparent = value["traceparent"]
-        new.__class__ = DocumentSubmitted
         made: DocumentSubmitted = new
         return made
 
@@ -1822,11 +1701,7 @@ class DocumentSubmitted:
         )
 
 
-class _DocumentSubmitted:
-    __slots__ = DocumentSubmitted.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Grounding:
     """What the answer is to be grounded in."""
 
@@ -1845,14 +1720,13 @@ class Grounding:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Grounding:
-        new: Any = _Grounding()
+        new: Any = object.__new__(cls)
         new.collection = value["collection"]
         new.sources = tuple(value["sources"])
         new.categories = tuple(value["categories"])
         new.after_ms = value["after_ms"]
         new.before_ms = value["before_ms"]
         new.top_k = int32(value["top_k"])
-        new.__class__ = Grounding
         made: Grounding = new
         return made
 
@@ -1878,17 +1752,13 @@ class Grounding:
             )
         )
 
-
-class _Grounding:
-    __slots__ = Grounding.__slots__
-
 Lane = Literal["interactive", "batch"]
 """Priority: interactive goes before batch where they compete."""
 
 _Lane: Final = indexes("interactive", "batch")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LedgerOpened:
     """An opening of the ledger, after it was held against the log. Written twice: when it is announced, and once all was read that was granted before."""
 
@@ -1905,13 +1775,12 @@ class LedgerOpened:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> LedgerOpened:
-        new: Any = _LedgerOpened()
+        new: Any = object.__new__(cls)
         new.ledger = value["ledger"]
         new.number = value["number"]
         new.by = value["by"]
         new.announced_at_ms = value["announced_at_ms"]
         new.read_to = tuple(value["read_to"])
-        new.__class__ = LedgerOpened
         made: LedgerOpened = new
         return made
 
@@ -1936,11 +1805,7 @@ class LedgerOpened:
         )
 
 
-class _LedgerOpened:
-    __slots__ = LedgerOpened.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MetricSampled:
     """One sample of one metric of one service."""
 
@@ -1959,14 +1824,13 @@ class MetricSampled:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> MetricSampled:
-        new: Any = _MetricSampled()
+        new: Any = object.__new__(cls)
         new.service = value["service"]
         new.instance = value["instance"]
         new.name = value["name"]
         new.labels = value["labels"]
         new.value = value["value"]
         new.at_ms = value["at_ms"]
-        new.__class__ = MetricSampled
         made: MetricSampled = new
         return made
 
@@ -1992,17 +1856,13 @@ class MetricSampled:
             )
         )
 
-
-class _MetricSampled:
-    __slots__ = MetricSampled.__slots__
-
 Outcome = Literal["answered", "answered_in_part", "escalated", "refused", "expired", "failed"]
 """How a request ended. Every request ends in exactly one of these."""
 
 _Outcome: Final = indexes("answered", "answered_in_part", "escalated", "refused", "expired", "failed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Passage:
     """A chunk found for a request."""
 
@@ -2021,14 +1881,13 @@ class Passage:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Passage:
-        new: Any = _Passage()
+        new: Any = object.__new__(cls)
         new.chunk_id = value["chunk_id"]
         new.source = value["source"]
         new.title = value["title"]
         new.category = value["category"]
         new.text = value["text"]
         new.score = value["score"]
-        new.__class__ = Passage
         made: Passage = new
         return made
 
@@ -2055,11 +1914,7 @@ class Passage:
         )
 
 
-class _Passage:
-    __slots__ = Passage.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PriceBound:
     """What a tenant lets a model without a known price cost at most; it is reserved and booked."""
 
@@ -2072,11 +1927,10 @@ class PriceBound:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> PriceBound:
-        new: Any = _PriceBound()
+        new: Any = object.__new__(cls)
         new.input_nano_per_mtok = value["input_nano_per_mtok"]
         new.output_nano_per_mtok = value["output_nano_per_mtok"]
         new.request_nano = value["request_nano"]
-        new.__class__ = PriceBound
         made: PriceBound = new
         return made
 
@@ -2097,11 +1951,7 @@ class PriceBound:
         )
 
 
-class _PriceBound:
-    __slots__ = PriceBound.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PriceConfigured:
     """An override of the price of a model from a moment on. The latest record of a key holds."""
 
@@ -2134,7 +1984,7 @@ class PriceConfigured:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> PriceConfigured:
-        new: Any = _PriceConfigured()
+        new: Any = object.__new__(cls)
         new.provider = value["provider"]
         new.model = value["model"]
         new.valid_from_ms = value["valid_from_ms"]
@@ -2148,7 +1998,6 @@ class PriceConfigured:
         new.batch_discount_permille = int32(value["batch_discount_permille"])
         new.machine_hour_nano = value["machine_hour_nano"]
         new.throughput_tokens_per_s = value["throughput_tokens_per_s"]
-        new.__class__ = PriceConfigured
         made: PriceConfigured = new
         return made
 
@@ -2189,11 +2038,7 @@ class PriceConfigured:
         )
 
 
-class _PriceConfigured:
-    __slots__ = PriceConfigured.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RateLevel:
     """How full the bucket of a rate limit is."""
 
@@ -2208,12 +2053,11 @@ class RateLevel:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RateLevel:
-        new: Any = _RateLevel()
+        new: Any = object.__new__(cls)
         new.kind = value["kind"]
         new.period = value["period"]
         new.level = value["level"]
         new.second = value["second"]
-        new.__class__ = RateLevel
         made: RateLevel = new
         return made
 
@@ -2236,11 +2080,7 @@ class RateLevel:
         )
 
 
-class _RateLevel:
-    __slots__ = RateLevel.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RateLimit:
     """A limit per time that is enforced by throttling: what is in flight may pass it (docs/money.md)."""
 
@@ -2259,14 +2099,13 @@ class RateLimit:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RateLimit:
-        new: Any = _RateLimit()
+        new: Any = object.__new__(cls)
         new.scope = value["scope"]
         new.subject = value["subject"]
         new.kind = value["kind"]
         new.period = value["period"]
         new.limit = value["limit"]
         new.burst = value["burst"]
-        new.__class__ = RateLimit
         made: RateLimit = new
         return made
 
@@ -2293,11 +2132,7 @@ class RateLimit:
         )
 
 
-class _RateLimit:
-    __slots__ = RateLimit.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Tool:
     """One function the model may call."""
 
@@ -2310,11 +2145,10 @@ class Tool:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Tool:
-        new: Any = _Tool()
+        new: Any = object.__new__(cls)
         new.name = value["name"]
         new.description = value["description"]
         new.parameters = value["parameters"]
-        new.__class__ = Tool
         made: Tool = new
         return made
 
@@ -2335,11 +2169,7 @@ class Tool:
         )
 
 
-class _Tool:
-    __slots__ = Tool.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestSubmitted:
     """A request, as a client submits it. Defaults let a client give only request_id, tenant and messages."""
 
@@ -2382,7 +2212,7 @@ class RequestSubmitted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestSubmitted:
-        new: Any = _RequestSubmitted()
+        new: Any = object.__new__(cls)
         new.request_id = value["request_id"]
         new.tenant = value["tenant"]
         new.user = value["user"]
@@ -2401,7 +2231,6 @@ class RequestSubmitted:
         new.lane = value["lane"]
         new.metadata = value["metadata"]
         new.traceparent = value["traceparent"]
-        new.__class__ = RequestSubmitted
         made: RequestSubmitted = new
         return made
 
@@ -2452,11 +2281,7 @@ class RequestSubmitted:
         )
 
 
-class _RequestSubmitted:
-    __slots__ = RequestSubmitted.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StepTime:
     """Time one service spent on a request."""
 
@@ -2469,11 +2294,10 @@ class StepTime:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> StepTime:
-        new: Any = _StepTime()
+        new: Any = object.__new__(cls)
         new.step = value["step"]
         new.queued_ms = value["queued_ms"]
         new.executing_ms = value["executing_ms"]
-        new.__class__ = StepTime
         made: StepTime = new
         return made
 
@@ -2494,11 +2318,7 @@ class StepTime:
         )
 
 
-class _StepTime:
-    __slots__ = StepTime.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestAccepted:
     """A request that ingest has checked: valid, signed where it must be, its deadline set."""
 
@@ -2513,12 +2333,11 @@ class RequestAccepted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestAccepted:
-        new: Any = _RequestAccepted()
+        new: Any = object.__new__(cls)
         new.request = RequestSubmitted.from_avro(value["request"])
         new.fingerprint = value["fingerprint"]
         new.accepted_at_ms = value["accepted_at_ms"]
         new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
-        new.__class__ = RequestAccepted
         made: RequestAccepted = new
         return made
 
@@ -2541,11 +2360,7 @@ class RequestAccepted:
         )
 
 
-class _RequestAccepted:
-    __slots__ = RequestAccepted.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestAdmitted:
     """A request whose worst case is reserved, or that may be answered from the cache only."""
 
@@ -2560,12 +2375,11 @@ class RequestAdmitted:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestAdmitted:
-        new: Any = _RequestAdmitted()
+        new: Any = object.__new__(cls)
         new.request = RequestSubmitted.from_avro(value["request"])
         new.fingerprint = value["fingerprint"]
         new.admission = Admission.from_avro(value["admission"])
         new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
-        new.__class__ = RequestAdmitted
         made: RequestAdmitted = new
         return made
 
@@ -2588,11 +2402,7 @@ class RequestAdmitted:
         )
 
 
-class _RequestAdmitted:
-    __slots__ = RequestAdmitted.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestEmbedded:
     """A request with the embedding of its question."""
 
@@ -2611,14 +2421,13 @@ class RequestEmbedded:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestEmbedded:
-        new: Any = _RequestEmbedded()
+        new: Any = object.__new__(cls)
         new.request = RequestSubmitted.from_avro(value["request"])
         new.fingerprint = value["fingerprint"]
         new.admission = Admission.from_avro(value["admission"])
         new.question = value["question"]
         new.vector = None if value["vector"] is None else Vector.from_avro(value["vector"])
         new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
-        new.__class__ = RequestEmbedded
         made: RequestEmbedded = new
         return made
 
@@ -2645,11 +2454,7 @@ class RequestEmbedded:
         )
 
 
-class _RequestEmbedded:
-    __slots__ = RequestEmbedded.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestFinished:
     """The end of a request. The first one in the log of a request_id is its result; every reader ignores later ones."""
 
@@ -2716,7 +2521,7 @@ class RequestFinished:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestFinished:
-        new: Any = _RequestFinished()
+        new: Any = object.__new__(cls)
         new.request_id = value["request_id"]
         new.tenant = value["tenant"]
         new.user = value["user"]
@@ -2747,7 +2552,6 @@ class RequestFinished:
         new.finished_at_ms = value["finished_at_ms"]
         new.submission = value["submission"]
         new.limit_hit = None if value["limit_hit"] is None else LimitHit.from_avro(value["limit_hit"])
-        new.__class__ = RequestFinished
         made: RequestFinished = new
         return made
 
@@ -2822,11 +2626,7 @@ class RequestFinished:
         )
 
 
-class _RequestFinished:
-    __slots__ = RequestFinished.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestGrounded:
     """A request with the passages that ground its answer; none where none were asked for."""
 
@@ -2845,14 +2645,13 @@ class RequestGrounded:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestGrounded:
-        new: Any = _RequestGrounded()
+        new: Any = object.__new__(cls)
         new.request = RequestSubmitted.from_avro(value["request"])
         new.fingerprint = value["fingerprint"]
         new.admission = Admission.from_avro(value["admission"])
         new.question = value["question"]
         new.passages = tuple([Passage.from_avro(item) for item in value["passages"]])
         new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
-        new.__class__ = RequestGrounded
         made: RequestGrounded = new
         return made
 
@@ -2879,11 +2678,7 @@ class RequestGrounded:
         )
 
 
-class _RequestGrounded:
-    __slots__ = RequestGrounded.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestMissed:
     """A request the cache has no answer for."""
 
@@ -2902,14 +2697,13 @@ class RequestMissed:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestMissed:
-        new: Any = _RequestMissed()
+        new: Any = object.__new__(cls)
         new.request = RequestSubmitted.from_avro(value["request"])
         new.fingerprint = value["fingerprint"]
         new.admission = Admission.from_avro(value["admission"])
         new.question = value["question"]
         new.vector = None if value["vector"] is None else Vector.from_avro(value["vector"])
         new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
-        new.__class__ = RequestMissed
         made: RequestMissed = new
         return made
 
@@ -2936,11 +2730,7 @@ class RequestMissed:
         )
 
 
-class _RequestMissed:
-    __slots__ = RequestMissed.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RequestWaiting:
     """A request at a limit that may go on later, or that its tenant lets try something else."""
 
@@ -2961,7 +2751,7 @@ class RequestWaiting:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> RequestWaiting:
-        new: Any = _RequestWaiting()
+        new: Any = object.__new__(cls)
         new.request = RequestSubmitted.from_avro(value["request"])
         new.fingerprint = value["fingerprint"]
         new.round = int32(value["round"])
@@ -2969,7 +2759,6 @@ class RequestWaiting:
         new.then = tuple(value["then"])
         new.limit_hit = LimitHit.from_avro(value["limit_hit"])
         new.steps = tuple([StepTime.from_avro(item) for item in value["steps"]])
-        new.__class__ = RequestWaiting
         made: RequestWaiting = new
         return made
 
@@ -2998,11 +2787,7 @@ class RequestWaiting:
         )
 
 
-class _RequestWaiting:
-    __slots__ = RequestWaiting.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SecondUsed:
     """What was used in one second."""
 
@@ -3015,11 +2800,10 @@ class SecondUsed:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> SecondUsed:
-        new: Any = _SecondUsed()
+        new: Any = object.__new__(cls)
         new.second = value["second"]
         new.requests = value["requests"]
         new.tokens = value["tokens"]
-        new.__class__ = SecondUsed
         made: SecondUsed = new
         return made
 
@@ -3040,11 +2824,7 @@ class SecondUsed:
         )
 
 
-class _SecondUsed:
-    __slots__ = SecondUsed.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SigningKey:
     """A key a tenant signs with."""
 
@@ -3055,10 +2835,9 @@ class SigningKey:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> SigningKey:
-        new: Any = _SigningKey()
+        new: Any = object.__new__(cls)
         new.id = value["id"]
         new.secret = value["secret"]
-        new.__class__ = SigningKey
         made: SigningKey = new
         return made
 
@@ -3077,11 +2856,7 @@ class SigningKey:
         )
 
 
-class _SigningKey:
-    __slots__ = SigningKey.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TokenCap:
     """A cap of tokens, input and output together, that holds."""
 
@@ -3096,12 +2871,11 @@ class TokenCap:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> TokenCap:
-        new: Any = _TokenCap()
+        new: Any = object.__new__(cls)
         new.scope = value["scope"]
         new.subject = value["subject"]
         new.period = value["period"]
         new.limit_tokens = value["limit_tokens"]
-        new.__class__ = TokenCap
         made: TokenCap = new
         return made
 
@@ -3124,11 +2898,7 @@ class TokenCap:
         )
 
 
-class _TokenCap:
-    __slots__ = TokenCap.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TenantConfigured:
     """A tenant and its policy. The latest record of a key holds."""
 
@@ -3167,7 +2937,7 @@ class TenantConfigured:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> TenantConfigured:
-        new: Any = _TenantConfigured()
+        new: Any = object.__new__(cls)
         new.tenant = value["tenant"]
         new.active = value["active"]
         new.keys = tuple([SigningKey.from_avro(item) for item in value["keys"]])
@@ -3184,7 +2954,6 @@ class TenantConfigured:
         new.at_limit = tuple(value["at_limit"])
         new.cheaper_route = value["cheaper_route"]
         new.unpriced_bound = None if value["unpriced_bound"] is None else PriceBound.from_avro(value["unpriced_bound"])
-        new.__class__ = TenantConfigured
         made: TenantConfigured = new
         return made
 
@@ -3231,11 +3000,7 @@ class TenantConfigured:
         )
 
 
-class _TenantConfigured:
-    __slots__ = TenantConfigured.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ThrottlePublished:
     """A rate limit is reached: cost-meter admits nothing of the subject until then. Deleted when it is over."""
 
@@ -3260,7 +3025,7 @@ class ThrottlePublished:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> ThrottlePublished:
-        new: Any = _ThrottlePublished()
+        new: Any = object.__new__(cls)
         new.tenant = value["tenant"]
         new.scope = value["scope"]
         new.subject = value["subject"]
@@ -3270,7 +3035,6 @@ class ThrottlePublished:
         new.used = value["used"]
         new.until_ms = value["until_ms"]
         new.published_at_ms = value["published_at_ms"]
-        new.__class__ = ThrottlePublished
         made: ThrottlePublished = new
         return made
 
@@ -3303,11 +3067,7 @@ class ThrottlePublished:
         )
 
 
-class _ThrottlePublished:
-    __slots__ = ThrottlePublished.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UsageBucket:
     """Sums of one bucket of event time and one model."""
 
@@ -3334,7 +3094,7 @@ class UsageBucket:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> UsageBucket:
-        new: Any = _UsageBucket()
+        new: Any = object.__new__(cls)
         new.width = value["width"]
         new.start_ms = value["start_ms"]
         new.model = value["model"]
@@ -3345,7 +3105,6 @@ class UsageBucket:
         new.cost_nano = value["cost_nano"]
         new.saved_nano = value["saved_nano"]
         new.changed = value["changed"]
-        new.__class__ = UsageBucket
         made: UsageBucket = new
         return made
 
@@ -3380,11 +3139,7 @@ class UsageBucket:
         )
 
 
-class _UsageBucket:
-    __slots__ = UsageBucket.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UsageEntry:
     """One request that was admitted, or has ended."""
 
@@ -3417,7 +3172,7 @@ class UsageEntry:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> UsageEntry:
-        new: Any = _UsageEntry()
+        new: Any = object.__new__(cls)
         new.offset = value["offset"]
         new.at_ms = value["at_ms"]
         new.user = value["user"]
@@ -3431,7 +3186,6 @@ class UsageEntry:
         new.cost_nano = value["cost_nano"]
         new.saved_nano = value["saved_nano"]
         new.late = value["late"]
-        new.__class__ = UsageEntry
         made: UsageEntry = new
         return made
 
@@ -3472,11 +3226,7 @@ class UsageEntry:
         )
 
 
-class _UsageEntry:
-    __slots__ = UsageEntry.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UsageRecorded:
     """What one tenant's requests used, as read together from one partition of the road. A reader skips what it has applied: offsets of one place only grow, whatever is written again."""
 
@@ -3491,12 +3241,11 @@ class UsageRecorded:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> UsageRecorded:
-        new: Any = _UsageRecorded()
+        new: Any = object.__new__(cls)
         new.tenant = value["tenant"]
         new.topic = value["topic"]
         new.partition = int32(value["partition"])
         new.entries = tuple([UsageEntry.from_avro(item) for item in value["entries"]])
-        new.__class__ = UsageRecorded
         made: UsageRecorded = new
         return made
 
@@ -3519,11 +3268,7 @@ class UsageRecorded:
         )
 
 
-class _UsageRecorded:
-    __slots__ = UsageRecorded.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UsageWindowed:
     """What a subject used in one bucket of event time. The latest record of a key holds; late events make a further one."""
 
@@ -3558,7 +3303,7 @@ class UsageWindowed:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> UsageWindowed:
-        new: Any = _UsageWindowed()
+        new: Any = object.__new__(cls)
         new.tenant = value["tenant"]
         new.scope = value["scope"]
         new.subject = value["subject"]
@@ -3573,7 +3318,6 @@ class UsageWindowed:
         new.saved_nano = value["saved_nano"]
         new.closed = value["closed"]
         new.published_at_ms = value["published_at_ms"]
-        new.__class__ = UsageWindowed
         made: UsageWindowed = new
         return made
 
@@ -3616,11 +3360,7 @@ class UsageWindowed:
         )
 
 
-class _UsageWindowed:
-    __slots__ = UsageWindowed.__slots__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WindowsSaved:
     """All that usage-windows knows of a subject, with the offsets it knows it from: one value, so that it is never half true."""
 
@@ -3645,7 +3385,7 @@ class WindowsSaved:
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> WindowsSaved:
-        new: Any = _WindowsSaved()
+        new: Any = object.__new__(cls)
         new.tenant = value["tenant"]
         new.scope = value["scope"]
         new.subject = value["subject"]
@@ -3655,7 +3395,6 @@ class WindowsSaved:
         new.levels = tuple([RateLevel.from_avro(item) for item in value["levels"]])
         new.buckets = tuple([UsageBucket.from_avro(item) for item in value["buckets"]])
         new.dropped = value["dropped"]
-        new.__class__ = WindowsSaved
         made: WindowsSaved = new
         return made
 
@@ -3686,7 +3425,3 @@ class WindowsSaved:
                 mapped(self.dropped, [LONGS[item] if type(item) is int else long(item) for item in self.dropped.values()]),
             )
         )
-
-
-class _WindowsSaved:
-    __slots__ = WindowsSaved.__slots__

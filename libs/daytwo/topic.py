@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, Self, TypeVar, dataclass_transform
+
+C = TypeVar("C")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def record(cls: type[C]) -> type[C]:
+    """A dataclass of named arguments that nobody changes. The type checker sees to that: a frozen dataclass takes five times as long to
+    make, and a service makes thousands of records a second.
+    """
+    return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
 
 
 class Record(Protocol):
-    """A generated record: a frozen dataclass that turns into what Avro writes and back."""
+    """A generated record: it turns into what Avro writes and back."""
 
     @classmethod
     def from_avro(cls, value: Mapping[str, Any]) -> Self: ...

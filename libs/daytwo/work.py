@@ -56,6 +56,7 @@ class Worker:
         self._large = asyncio.Lock()
         self._topics: dict[str, _TopicMetrics] = {}
         self._ended: dict[tuple[str, str, str], Counter] = {}
+        self._amounts: dict[tuple[Counter, str], Counter] = {}
 
     async def one(self, source: Input[Any], raw: Raw, *, condemned: bool = False) -> None:
         """Handles a record and returns once everything it led to is acknowledged."""
@@ -293,7 +294,9 @@ class Worker:
             (self._metrics.cost, "saved", result.saved_nano / 1e9),
         ):
             if amount:
-                metric.labels(self.service, label).inc(amount)
+                if (counter := self._amounts.get((metric, label))) is None:
+                    counter = self._amounts[metric, label] = metric.labels(self.service, label)
+                counter.inc(amount)
 
     async def write_ahead(self, record: Record) -> None:
         """Sends a record until it is acknowledged."""
