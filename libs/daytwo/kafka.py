@@ -38,7 +38,7 @@ REQUEST_TIMEOUT_MS = SESSION_MS + 2_000
 """An answer takes half a second, and in a rebalance as long as a member may be silent. What takes longer never comes."""
 ASLEEP_S = 4.0
 """Below the session's time. A member that has not run for so long does not trust itself."""
-FETCH_EVERY_S = 0.008
+FETCH_EVERY_S = 0.006
 FETCHES_AT_ONCE = 4
 """The pace (pace.py) of fetches, each of which costs some half a millisecond, whatever it brings. Up to a hundred records a second come
 one by one, at once; above, they come together."""
