@@ -11,7 +11,7 @@ ledger/...                the gate (redis_gate.py); no script does anything whil
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
@@ -108,9 +108,12 @@ class RedisLedger:
     async def settle(self, settlement: Settlement) -> Settled | Unsettled:
         return _settled(await self._passed(self._settle, _settling(settlement, self._keep_ms)))
 
-    async def restore(self, restorations: Sequence[Restoration], *, gate: str = GATE) -> None:
-        """`gate`: the key that must be there for it to have an effect."""
-        await self._all("restore", gate, [_restoring(restoration, self._texts) for restoration in restorations])
+    def restore(self, restorations: Sequence[Restoration], *, gate: str = GATE) -> Coroutine[Any, Any, None]:
+        """`gate`: the key that must be there for it to have an effect. Made ready at once, and sent when it is awaited."""
+        return self._restore([_restoring(restoration, self._texts) for restoration in restorations], gate)
+
+    async def _restore(self, asked: Sequence[Asked], gate: str) -> None:
+        await self._all("restore", gate, asked)
 
     async def settle_all(self, settlements: Sequence[Settlement], *, gate: str) -> Sequence[Settled | Unsettled]:
         """In their order; `gate` as above."""
