@@ -309,7 +309,7 @@ class Loop:
             if record in self._again or not self._waits_before(raw):
                 return
             self._again.add(record)
-        elif self._was_done(partition, raw.offset) and not self._waits_before(raw, started=True):
+        elif self._was_done(partition, raw.offset) and not self._waits_before(raw):
             progress.finished(raw.offset)
             return
         self._begin(raw)
@@ -327,10 +327,10 @@ class Loop:
         before = self._before.get(partition)
         return before is not None and before.is_done(offset)
 
-    def _waits_before(self, raw: Raw, *, started: bool = False) -> bool:
-        """Whether an earlier record of its key has been read and not been started; with `started`: or not been ended."""
+    def _waits_before(self, raw: Raw) -> bool:
+        """Whether an earlier record of its key has been read and not been ended."""
         waiting = [*self._preparing.get(Partition(raw.topic, raw.partition), ()), *self._lanes[raw.topic].waiting]
-        waiting += list(self._chains.get((raw.topic, raw.key), ()))[0 if started else 1 :]
+        waiting += self._chains.get((raw.topic, raw.key), ())
         return any((each.key, each.partition) == (raw.key, raw.partition) and each.offset < raw.offset for each in waiting)
 
     async def _prepare(self, source: Input[Any], partition: Partition, timestamp_ms: int, epoch: int) -> None:

@@ -19,8 +19,8 @@ from daytwo.topics import REQUEST_ADMITTED, REQUEST_FINISHED, TENANT_CONFIGURED
 from services.cost_meter.budget import Subjects
 from services.cost_meter.ports import Settlement
 
-AT_ONCE: Final = 200
-"""Records that are opened in one go: some milliseconds, in which nothing is sent to Redis."""
+OPENED_AT_ONCE: Final = 200
+"""Records opened before others have their turn: some milliseconds, in which nothing is sent to Redis."""
 SILENCE_S: Final = 30.0
 """So long may the broker be silent while there is something to read."""
 
@@ -120,8 +120,8 @@ class History:
         while left:
             records = await self._reader.read(0.2)
             wanted = [raw for raw in records if raw.offset < ends[Partition(raw.topic, raw.partition)]]
-            for first in range(0, len(wanted), AT_ONCE):
-                yield wanted[first : first + AT_ONCE]
+            for first in range(0, len(wanted), OPENED_AT_ONCE):
+                yield wanted[first : first + OPENED_AT_ONCE]
                 await asyncio.sleep(0)
             positions = await self._reader.positions()
             left = {partition: end for partition, end in left.items() if positions[partition] < end}

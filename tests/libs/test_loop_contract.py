@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 
 from daytwo.broker import Broker, Outgoing, Partition, outgoing
-from daytwo.clock import SystemClock
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.fate import NOT_FOR_HEADER, REQUEST_ID_HEADER
 from daytwo.flow import Context, Input, Output, Service
-from daytwo.memory import MemoryBroker
 from daytwo.records import RequestFinished, RequestSubmitted
 from daytwo.topics import REQUEST_SUBMITTED
 from tests.libs.builders import Bench, accepted, ending, submitted, until
@@ -342,32 +340,6 @@ async def test_a_rebalance_loses_nothing_and_starts_nothing_twice_in_one_process
 
     assert len(outcomes["i0"]) == len(set(outcomes["i0"]))
     assert outcomes["i1"]
-
-
-async def test_what_ends_while_partitions_are_dealt_out_anew_was_handled_a_second_time() -> None:
-    broker = MemoryBroker(SystemClock())
-    bench = Bench(broker)
-    gate = asyncio.Event()
-    handled: list[str] = []
-
-    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
-        handled.append(record.request_id)
-        if record.request_id != "later":
-            await gate.wait()
-        return [accepted(record)]
-
-    service = bench.service(handle)
-    async with bench.running(service) as loop:
-        await bench.submit(*[submitted(f"r{n}", bench.tenant) for n in range(50)])
-        await until(lambda: len(handled) == 50)
-        gate.set()
-        await broker.rebalance(service.name)
-        await bench.submit(submitted("later", bench.tenant))
-        await until(lambda: "later" in handled and not loop.in_flight())
-        ends = {partition: len(log) for partition, log in broker.logs.items() if partition.topic == "request-submitted"}
-        await until(lambda: {p: broker.offsets.get((service.name, p), 0) for p in ends} == ends)
-
-    assert sorted(handled) == sorted([*[f"r{n}" for n in range(50)], "later"])
 
 
 async def test_a_partition_is_prepared_before_its_first_record(broker: Broker) -> None:

@@ -354,6 +354,32 @@ async def test_what_is_read_again_behind_a_record_at_work_does_not_undo_it_by_co
     assert handled == ["older", "newer", "older", "newer"]
 
 
+async def test_what_ends_while_partitions_are_dealt_out_anew_was_handled_a_second_time() -> None:
+    broker = MemoryBroker(SystemClock())
+    bench = Bench(broker)
+    gate = asyncio.Event()
+    handled: list[str] = []
+
+    async def handle(record: RequestSubmitted, context: Context) -> Sequence[Output]:
+        handled.append(record.request_id)
+        if record.request_id != "later":
+            await gate.wait()
+        return [accepted(record)]
+
+    service = bench.service(handle)
+    async with bench.running(service) as loop:
+        await bench.submit(*[submitted(f"r{n}", bench.tenant) for n in range(50)])
+        await until(lambda: len(handled) == 50)
+        gate.set()
+        await broker.rebalance(service.name)
+        await bench.submit(submitted("later", bench.tenant))
+        await until(lambda: "later" in handled and not loop.in_flight())
+        ends = {partition: len(log) for partition, log in broker.logs.items() if partition.topic == "request-submitted"}
+        await until(lambda: {p: broker.offsets.get((service.name, p), 0) for p in ends} == ends)
+
+    assert sorted(handled) == sorted([*[f"r{n}" for n in range(50)], "later"])
+
+
 async def test_what_goes_on_is_told_to_the_next_owner_while_the_partition_is_still_owned() -> None:
     broker = MemoryBroker(SystemClock())
     bench = Bench(broker)
