@@ -1,13 +1,15 @@
 """Avro in Confluent framing: a zero byte, the schema id in four bytes big-endian, the body.
 
 The writer's schema, found by its id, decides how bytes are read. What fastavro lets pass is an error here: trailing bytes,
-numbers out of range, and (with `strict`) any byte that no proper writer would have written.
+numbers out of range, and (with `strict`) any byte that no proper writer would have written. What our own writers wrote in the
+newest schema is read by a function made for it (avro_reader.py); fastavro reads, and judges, everything else.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from itertools import takewhile
@@ -15,6 +17,7 @@ from typing import Any, Final
 
 from fastavro import parse_schema, schemaless_reader
 
+from daytwo.avro_reader import NOT_READ, head_reader, reader
 from daytwo.errors import UnreadableError
 from daytwo.strict_avro import read_strictly
 from daytwo.topic import R, Record, Topic
@@ -54,12 +57,19 @@ def decode(topic: Topic[R], data: bytes, *, strict: bool = False) -> R:
     writer chose another form, by reading it again byte by byte.
     Raises UnreadableError; where a record could be read but must not be trusted, it is the error's `partial`.
     """
+    if data.startswith(_frame(topic.schema_id)):
+        try:
+            made: R = _reader(topic.schema_id, topic.record)(data, HEADER_BYTES)
+        except NOT_READ:
+            pass
+        else:
+            return made
     schema_id = _schema_id(topic, data)
     stream = io.BytesIO(data)
     stream.seek(HEADER_BYTES)
     try:
-        reader = None if schema_id == topic.schema_id else _parsed(topic.schema_id)
-        value: Any = schemaless_reader(stream, _parsed(schema_id), reader)
+        ours = None if schema_id == topic.schema_id else _parsed(topic.schema_id)
+        value: Any = schemaless_reader(stream, _parsed(schema_id), ours)
         record = topic.record.from_avro(value)
     except _NO_RECORD as error:
         raise UnreadableError("unreadable", f"the body does not fit schema {schema_id}: {_in_short(error)}") from error
@@ -88,6 +98,11 @@ def decode_until(topic: Topic[Any], data: bytes, last: str) -> dict[str, Any]:
     """The leading fields of the record in `data` up to the field `last`, as Avro has them. A third of the time of `decode` where the
     rest is long; for records of our own services, as what comes behind is not looked at. Raises UnreadableError.
     """
+    if data.startswith(_frame(topic.schema_id)):
+        try:
+            return _reader_until(topic.schema_id, last)(data, HEADER_BYTES)
+        except NOT_READ:
+            pass
     schema_id = _schema_id(topic, data)
     stream = io.BytesIO(data)
     stream.seek(HEADER_BYTES)
@@ -119,9 +134,23 @@ def _parsed_head(schema_id: int) -> Any:
 
 @cache
 def _parsed_until(schema_id: int, last: str) -> Any:
+    return parse_schema(_until(schema_id, last))
+
+
+def _until(schema_id: int, last: str) -> dict[str, Any]:
     schema = registry()[schema_id]["schema"]
     names = [field["name"] for field in schema["fields"]]
-    return parse_schema({**schema, "fields": schema["fields"][: names.index(last) + 1]})
+    return {**schema, "fields": schema["fields"][: names.index(last) + 1]}
+
+
+@cache
+def _reader(schema_id: int, record: type[Any]) -> Callable[[bytes, int], Any]:
+    return reader(registry()[schema_id]["schema"], record)
+
+
+@cache
+def _reader_until(schema_id: int, last: str) -> Callable[[bytes, int], dict[str, Any]]:
+    return head_reader(_until(schema_id, last))
 
 
 def _in_short(error: Exception) -> str:

@@ -20,6 +20,7 @@ class Target:
 
 TARGETS: Final = {
     "codec": Target(run=wire.codec, seeds=wire.codec_seeds, examples=1000),
+    "avro-reader": Target(run=wire.avro_reader, seeds=wire.avro_reader_seeds, examples=1000),
     "strict-avro": Target(run=wire.strict_avro, seeds=wire.strict_avro_seeds, examples=1000),
     "registry": Target(run=registry_view.registry, seeds=registry_view.registry_seeds),
     "door": Target(run=ingest.door, seeds=ingest.door_seeds),

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fastavro import parse_schema, schemaless_reader
 
+from daytwo.avro_reader import NOT_READ, head_reader, reader
 from daytwo.codec import HEADER_BYTES, decode, decode_head, encode, registry
 from daytwo.errors import UnreadableError
 from daytwo.strict_avro import read_strictly
@@ -58,9 +59,40 @@ def strict_avro(data: bytes) -> None:
     assert stream.tell() == len(body)
 
 
+def avro_reader(data: bytes) -> None:
+    """The first byte chooses the topic, the rest is a body. What the reader made for the topic takes, the strict reader takes, and
+    fastavro as the same record.
+    """
+    topic: Any = TOPICS[(data[0] if data else 0) % len(TOPICS)]
+    body = data[1:]
+    schema = registry()[topic.schema_id]["schema"]
+    try:
+        found = _reader(topic)(body, 0)
+    except NOT_READ:
+        return
+    read_strictly(schema, body)
+    value: Any = schemaless_reader(io.BytesIO(body), _parsed(topic.schema_id), None)
+    assert repr(found) == repr(topic.record.from_avro(value))  # a NaN does not equal itself
+    assert repr(_head_reader(topic)(body, 0)) == repr(value)
+
+
+@cache
+def _reader(topic: Any) -> Any:
+    return reader(registry()[topic.schema_id]["schema"], topic.record)
+
+
+@cache
+def _head_reader(topic: Any) -> Any:
+    return head_reader(registry()[topic.schema_id]["schema"])
+
+
 @cache
 def _parsed(schema_id: int) -> Any:
     return parse_schema(registry()[schema_id]["schema"])
+
+
+def avro_reader_seeds() -> list[bytes]:
+    return [bytes([number]) + value[HEADER_BYTES:] for number, topic in enumerate(TOPICS) for value in examples()[topic.name]]
 
 
 def codec_seeds() -> list[bytes]:
