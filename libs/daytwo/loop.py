@@ -312,11 +312,10 @@ class Loop:
         elif self._was_done(partition, raw.offset) and not self._waits_before(raw):
             progress.finished(raw.offset)
             return
-        self._begin(raw)
+        self._begin(raw, record, partition)
 
-    def _begin(self, raw: Raw) -> None:
-        partition = Partition(raw.topic, raw.partition)
-        self._running.add(RecordId(raw.topic, raw.partition, raw.offset))
+    def _begin(self, raw: Raw, record: RecordId, partition: Partition) -> None:
+        self._running.add(record)
         self._lanes[raw.topic].count(raw, 1)
         if partition in self._preparing:
             self._preparing[partition].append(raw)
@@ -372,16 +371,16 @@ class Loop:
         del self._chains[key]
 
     async def _one(self, lane: _Lane, raw: Raw) -> None:
+        record = RecordId(raw.topic, raw.partition, raw.offset)
         try:
-            await self._handled(lane, raw)
+            await self._handled(lane, raw, record)
         except DisownedError as error:
             log.info("%s leaves %s/%d/%d to its new owner: %s", self.service.name, raw.topic, raw.partition, raw.offset, error)
-            self._left(lane, raw)
+            self._left(lane, raw, record)
         else:
-            self._finished(lane, raw)
+            self._finished(lane, raw, record)
 
-    async def _handled(self, lane: _Lane, raw: Raw) -> None:
-        record = RecordId(raw.topic, raw.partition, raw.offset)
+    async def _handled(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
         condemned = self._suspects.is_condemned(record)
         self._suspects.begin(record)
         try:
@@ -448,12 +447,11 @@ class Loop:
         finally:
             for record in records:
                 self._suspects.end(record)
-        for raw in batch:
-            self._finished(lane, raw)
+        for raw, record in zip(batch, records, strict=True):
+            self._finished(lane, raw, record)
 
-    def _finished(self, lane: _Lane, raw: Raw) -> None:
+    def _finished(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
         lane.count(raw, -1)
-        record = RecordId(raw.topic, raw.partition, raw.offset)
         if record in self._again:
             self._again.discard(record)
             return
@@ -463,23 +461,26 @@ class Loop:
             if progress is not None:
                 progress.finished(raw.offset)
 
-    def _left(self, lane: _Lane, raw: Raw) -> None:
+    def _left(self, lane: _Lane, raw: Raw, record: RecordId) -> None:
         """Whoever owns the partition now reads the record again; where that is this loop and it has, it was passed over as at work."""
         lane.count(raw, -1)
-        record = RecordId(raw.topic, raw.partition, raw.offset)
         if record in self._again:
             self._again.discard(record)
             return
         self._running.discard(record)
-        progress = self._progress.get(Partition(raw.topic, raw.partition))
+        partition = Partition(raw.topic, raw.partition)
+        progress = self._progress.get(partition)
         if progress is not None and self._epoch == self._group.epoch and progress.is_open(raw.offset):
-            self._begin(raw)
+            self._begin(raw, record, partition)
 
     def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._job_ended)
+
+    def _job_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._ended(task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from daytwo import fate
 from daytwo.broker import GroupReader, Outgoing, Partition, Raw, Sender, outgoing
@@ -17,7 +17,7 @@ from daytwo.clock import Clock
 from daytwo.codec import decode, decode_head
 from daytwo.errors import DaytwoError, DisownedError, RetryableError, TerminalError, UnreadableError
 from daytwo.flow import Context, Input, Output
-from daytwo.metrics import Metrics
+from daytwo.metrics import Durations, Metrics
 from daytwo.records import RequestFinished
 from daytwo.topic import Record
 
@@ -33,8 +33,8 @@ _NO_RECORD = object()
 
 
 class _TopicMetrics(NamedTuple):
-    queue: Histogram
-    handler: Histogram
+    queue: Durations
+    handler: Durations
     done: Counter
 
 
