@@ -23,6 +23,7 @@ from daytwo.broker import NO_HEADERS, GroupReader, Outgoing, Partition, Raw, Rea
 from daytwo.errors import RetryableError, TerminalError
 from daytwo.fate import NOT_FOR_HEADER
 from daytwo.pace import Pace
+from daytwo.processor_wait import ProcessorWait
 from daytwo.topics import TOPIC_NAMED
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,12 @@ FETCHES_AT_ONCE = 4
 one by one, at once; above, they come together."""
 FETCH_SELDOM_S = 0.024
 """The pace while all that comes is for others."""
+FREE_WAIT_S = 0.0002
+FETCH_PER_WAIT = 100
+FETCH_SLOWEST_S = 0.06
+"""Where this process waits for a processor longer than `FREE_WAIT_S` at each turn, there is not enough of them, and every record waits
+for that: the pace becomes so many times longer than what is beyond it, up to the slowest. Then fetches take less of what is short, and
+records wait less. docs/speed.md has the figures."""
 
 
 class KafkaBroker:
@@ -292,6 +299,14 @@ def _fetching(patience_ms: int) -> dict[str, Any]:
     return {"fetch_max_wait_ms": patience_ms, "fetch_min_bytes": 512 * 1024} if patience_ms else {}
 
 
+_processor_wait: Final = ProcessorWait()
+
+
+def _slowed(every_s: float, waits_s: float) -> float:
+    """A pace where each turn of this process waits so long for a processor."""
+    return max(every_s, min(FETCH_SLOWEST_S, FETCH_PER_WAIT * (waits_s - FREE_WAIT_S)))
+
+
 def _paced(consumer: AIOKafkaConsumer, *, burst: int, every_s: Callable[[], float]) -> None:
     """Lets a started consumer fetch from each broker no more often than that. aiokafka asks again the moment that it has handed records
     over, and has no setting for it; a longer wait at the broker would hold back a single record too.
@@ -301,7 +316,8 @@ def _paced(consumer: AIOKafkaConsumer, *, burst: int, every_s: Callable[[], floa
     paces: dict[int, Pace] = defaultdict(lambda: Pace(burst))
 
     async def paced(assignment: Any, node_id: int, request: Any) -> bool:
-        wait_s = paces[node_id].wait_s(time.monotonic(), every_s())
+        now_s = time.monotonic()
+        wait_s = paces[node_id].wait_s(now_s, _slowed(every_s(), _processor_wait.of_late_s(now_s)))
         try:
             if wait_s:
                 await asyncio.sleep(wait_s)

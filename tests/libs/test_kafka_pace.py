@@ -14,7 +14,16 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from daytwo.broker import Outgoing, Partition
 from daytwo.fate import NOT_FOR_HEADER
-from daytwo.kafka import FETCH_EVERY_S, FETCH_SELDOM_S, FETCHES_AT_ONCE, KafkaGroupReader, KafkaSender, _paced
+from daytwo.kafka import (
+    FETCH_EVERY_S,
+    FETCH_SELDOM_S,
+    FETCH_SLOWEST_S,
+    FETCHES_AT_ONCE,
+    KafkaGroupReader,
+    KafkaSender,
+    _paced,
+    _slowed,
+)
 from tests.libs.builders import until
 
 TOPIC = "document-finished"
@@ -105,6 +114,13 @@ async def test_who_finds_only_what_is_for_others_fetches_less_often_until_someth
         await read_all(reader, 1)
 
     assert (passing, reader._fetch_every_s) == (FETCH_SELDOM_S, FETCH_EVERY_S)
+
+
+def test_fetches_are_fewer_where_processors_are_short() -> None:
+    waits_s = (0.0, 0.0001, 0.0003, 0.0004, 0.1)
+
+    assert [_slowed(FETCH_EVERY_S, each) for each in waits_s] == pytest.approx([0.006, 0.006, 0.01, 0.02, FETCH_SLOWEST_S])
+    assert _slowed(FETCH_SELDOM_S, 0.0004) == FETCH_SELDOM_S
 
 
 class _Fetcher:
