@@ -49,8 +49,8 @@ FREE_WAIT_S = 0.0002
 FETCH_PER_WAIT = 100
 FETCH_SLOWEST_S = 0.06
 """Where this process waits for a processor longer than `FREE_WAIT_S` at each turn, there is not enough of them, and every record waits
-for that: the pace becomes so many times longer than what is beyond it, up to the slowest. Then fetches take less of what is short, and
-records wait less. docs/speed.md has the figures."""
+for that: a group's pace becomes so many times what is beyond it, up to the slowest. Then fetches take less of what is short, and records
+wait less. docs/speed.md has the figures."""
 
 
 class KafkaBroker:
@@ -316,8 +316,7 @@ def _paced(consumer: AIOKafkaConsumer, *, burst: int, every_s: Callable[[], floa
     paces: dict[int, Pace] = defaultdict(lambda: Pace(burst))
 
     async def paced(assignment: Any, node_id: int, request: Any) -> bool:
-        now_s = time.monotonic()
-        wait_s = paces[node_id].wait_s(now_s, _slowed(every_s(), _processor_wait.of_late_s(now_s)))
+        wait_s = paces[node_id].wait_s(time.monotonic(), every_s())
         try:
             if wait_s:
                 await asyncio.sleep(wait_s)
@@ -351,7 +350,6 @@ class _Consumer:
         self._bootstrap = bootstrap
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
-        self._fetch_every_s = FETCH_EVERY_S
 
     @property
     def _open(self) -> AIOKafkaConsumer:
@@ -361,6 +359,9 @@ class _Consumer:
 
     def _subscribe(self, consumer: AIOKafkaConsumer) -> None:
         """What is to be read, where a group deals it out."""
+
+    def _fetch_every_s(self) -> float:
+        return FETCH_EVERY_S
 
     async def start(self) -> None:
         consumer = AIOKafkaConsumer(
@@ -378,7 +379,7 @@ class _Consumer:
             except BaseException:
                 await _stopped(consumer)
                 raise
-        _paced(consumer, burst=FETCHES_AT_ONCE, every_s=lambda: self._fetch_every_s)
+        _paced(consumer, burst=FETCHES_AT_ONCE, every_s=self._fetch_every_s)
         self._consumer = consumer
 
     async def stop(self) -> None:
@@ -468,6 +469,8 @@ class KafkaGroupReader(_Consumer):
             **_fetching(patience_ms),
         )
         self._group = group.encode()
+        self._for_others = False
+        """Whether all that came last was."""
         self.epoch = 0
         self.before_revocation: Callable[[], Awaitable[None]] | None = None
         self.dealt = asyncio.Event()
@@ -509,9 +512,12 @@ class KafkaGroupReader(_Consumer):
     def _noted(self, records: list[Raw]) -> list[Raw]:
         """Who only passes over records need not be quick about it."""
         if records:
-            for_others = all(record.headers.get(NOT_FOR_HEADER) == self._group for record in records)
-            self._fetch_every_s = FETCH_SELDOM_S if for_others else FETCH_EVERY_S
+            self._for_others = all(record.headers.get(NOT_FOR_HEADER) == self._group for record in records)
         return records
+
+    def _fetch_every_s(self) -> float:
+        waits_s = _processor_wait.of_late_s(time.monotonic())
+        return _slowed(FETCH_SELDOM_S if self._for_others else FETCH_EVERY_S, waits_s)
 
     async def _is_member(self) -> bool:
         """A process that was stopped for a while may have lost its partitions without knowing: then the coordinator is asked."""

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 SCHEDSTAT: Final = Path("/proc/self/schedstat")
 LOOKS_EVERY_S: Final = 0.25
+SMOOTHED: Final = 0.25
+"""Share of the newest look: a second, more or less, is what counts, and not a moment."""
 
 
 class _Seen(NamedTuple):
@@ -41,4 +43,4 @@ class ProcessorWait:
         before, self._seen = self._seen, _Seen(waited_ns, turns)
         if before is not None and turns > before.turns:
             now_s = (waited_ns - before.waited_ns) / (turns - before.turns) / 1e9
-            self._of_late_s += (now_s - self._of_late_s) / 2
+            self._of_late_s += (now_s - self._of_late_s) * SMOOTHED

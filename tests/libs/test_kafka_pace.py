@@ -109,11 +109,11 @@ async def test_who_finds_only_what_is_for_others_fetches_less_often_until_someth
 
         await sender.send([for_others])
         await read_all(reader, 1)
-        passing = reader._fetch_every_s
+        passing = reader._for_others
         await sender.send([record(2)])
         await read_all(reader, 1)
 
-    assert (passing, reader._fetch_every_s) == (FETCH_SELDOM_S, FETCH_EVERY_S)
+    assert (passing, reader._for_others) == (True, False)
 
 
 def test_fetches_are_fewer_where_processors_are_short() -> None:
