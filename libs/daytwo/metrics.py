@@ -32,6 +32,8 @@ class Histogram(Collector):
     loop that was a seventh of the loop's time. Observed in the event loop, collected anywhere.
     """
 
+    _labelnames = ("service", "topic")
+
     def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
         self._name, self._documentation = name, documentation
         self._durations: dict[tuple[str, str], Durations] = {}
@@ -41,7 +43,7 @@ class Histogram(Collector):
         return self._durations.setdefault((service, topic), Durations())
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._documentation, labels=["service", "topic"])
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labelnames)
         for labels, durations in list(self._durations.items()):
             sums = accumulate(durations.counts)
             buckets = [(most, float(sum_)) for most, sum_ in zip((*map(str, _SECONDS), "+Inf"), sums, strict=True)]
